@@ -229,13 +229,16 @@ async fn undo_shipping(
     let id = subject.order(&mut tx).await?;
     let done = fulfillment::unship(&mut tx, app, &context.actor()?, id, send_email).await?;
     tx.commit().await?;
-    Ok(context.go_on(&subject.path(), &said_of_undo(&done)))
+    Ok(context.go_on(&subject.path(), &said_of_undo(&done, send_email)))
 }
 
-fn said_of_undo(done: &Unshipped) -> String {
+fn said_of_undo(done: &Unshipped, send_email: bool) -> String {
     let number = done.order.display_number();
     match &done.emailed {
         Some(email) => format!("{number} is to be shipped again; an email goes to {email}."),
+        None if send_email && !done.was_told => format!(
+            "{number} is to be shipped again. No email goes out, because the customer was not told of the shipment."
+        ),
         None => format!("{number} is to be shipped again."),
     }
 }

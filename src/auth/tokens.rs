@@ -30,7 +30,7 @@ pub enum Scope {
     #[serde(rename = "orders:read")]
     OrdersRead,
     /// Record sales, ship orders (for a custom order, its order), send emails again. Without `orders:read` the answers
-    /// omit the customer.
+    /// omit the customer, and nobody corrects the customer's data.
     #[serde(rename = "orders:write")]
     OrdersWrite,
     /// Read and process custom orders, including their orders.

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
-use super::{CustomOrder, Quote, QuoteState, Status, status_page, store};
+use super::{CustomOrder, CustomOrderView, Quote, QuoteState, Status, status_page, store};
 use crate::app::App;
 use crate::emails::{
     self, About, CustomOrderEmailData, DelayedPaymentEmailData, Email, Holds, QuoteEmailData,
@@ -57,7 +57,8 @@ pub fn delayed(app: &App, custom_order: &CustomOrder, quote: &Quote) -> DelayedP
     }
 }
 
-/// Queues the email with the corrected tracking of a shipped piece. Safe to repeat with the same `cause`.
+/// Queues the email with the corrected tracking of a shipped piece. Returns false where it was queued before. Safe to
+/// repeat with the same `cause`.
 ///
 /// # Errors
 /// Only the database's.
@@ -67,7 +68,7 @@ pub async fn send_corrected_shipment(
     (custom_order, order): (&CustomOrder, &Order),
     shipment: &Shipment,
     cause: &str,
-) -> Result<()> {
+) -> Result<bool> {
     let email = Email::CustomOrderShipmentCorrected {
         custom_order: email_data(conn, app, custom_order).await?,
         order: orders::email_data(conn, order).await?,
@@ -76,7 +77,8 @@ pub async fn send_corrected_shipment(
     to_customer(conn, custom_order, &email, cause).await
 }
 
-/// Queues the email that a piece is not shipped yet, although an email said so. Safe to repeat with the same `cause`.
+/// Queues the email that a piece is not shipped yet, although an email said so. Returns false where it was queued
+/// before. Safe to repeat with the same `cause`.
 ///
 /// # Errors
 /// Only the database's.
@@ -85,15 +87,56 @@ pub async fn send_not_shipped_yet(
     app: &App,
     custom_order: &CustomOrder,
     cause: &str,
-) -> Result<()> {
+) -> Result<bool> {
     let email = Email::CustomOrderNotShippedYet {
         custom_order: email_data(conn, app, custom_order).await?,
     };
     to_customer(conn, custom_order, &email, cause).await
 }
 
+/// The email that told a customer how things stand.
+enum Confirmation<'a> {
+    /// The request has come in.
+    Request,
+    /// A quote that can be paid, until that time, at that address.
+    Quote(&'a Quote, DateTime<Utc>, &'a str),
+    /// The payment of its order.
+    Payment(&'a Order),
+}
+
+impl<'a> Confirmation<'a> {
+    fn of(
+        status: Status,
+        order: Option<&'a Order>,
+        quotes: &'a [Quote],
+    ) -> Option<Confirmation<'a>> {
+        match (status, order) {
+            (Status::Refunded, _) => None,
+            (_, Some(order)) => Some(Confirmation::Payment(order)),
+            (Status::Approved, None) => {
+                let mut live = quotes
+                    .iter()
+                    .filter(|quote| quote.state == QuoteState::Live);
+                let quote = live.find(|quote| !quote.payment_in_progress)?;
+                let (until, url) = (quote.valid_until?, quote.link_url.as_deref()?);
+                Some(Confirmation::Quote(quote, until, url))
+            }
+            (Status::Pending, None) => Some(Confirmation::Request),
+            _ => None,
+        }
+    }
+}
+
+impl CustomOrderView {
+    /// Reports whether there is a confirmation to send again.
+    pub fn can_confirm(&self) -> bool {
+        Confirmation::of(self.custom_order.status, self.order.as_ref(), &self.quotes).is_some()
+    }
+}
+
 /// Queues the email that told the customer how things stand, once more: the payment of its `order`, the quote that can be
-/// paid, or that the request has come in. Returns false where there is none to send. Safe to repeat with the same `cause`.
+/// paid, or that the request has come in. Returns false where there is none to send, or it was queued before. Safe to
+/// repeat with the same `cause`.
 ///
 /// # Errors
 /// Only the database's.
@@ -105,38 +148,31 @@ pub async fn send_confirmation_again(
     cause: &str,
 ) -> Result<bool> {
     let quotes = store::quotes(conn, custom_order.id).await?;
-    let live = quotes
-        .iter()
-        .find(|quote| quote.state == QuoteState::Live && !quote.payment_in_progress);
-    let payable = live.and_then(|quote| {
-        let (until, url) = (quote.valid_until?, quote.link_url.as_deref()?);
-        Some(quote_email_data(quote, until, url))
-    });
+    let Some(confirmation) = Confirmation::of(custom_order.status, order, &quotes) else {
+        return Ok(false);
+    };
     let data = email_data(conn, app, custom_order).await?;
-    let email = match (custom_order.status, order, payable) {
-        (Status::Refunded, ..) => return Ok(false),
-        (_, Some(order), _) => Email::PaymentReceived {
+    let email = match confirmation {
+        Confirmation::Request => Email::CustomOrderReceived { custom_order: data },
+        Confirmation::Quote(quote, until, url) => Email::CustomOrderApproved {
+            custom_order: data,
+            quote: quote_email_data(quote, until, url),
+        },
+        Confirmation::Payment(order) => Email::PaymentReceived {
             custom_order: data,
             order: orders::email_data(conn, order).await?,
         },
-        (Status::Approved, _, Some(quote)) => Email::CustomOrderApproved {
-            custom_order: data,
-            quote,
-        },
-        (Status::Pending, ..) => Email::CustomOrderReceived { custom_order: data },
-        _ => return Ok(false),
     };
-    to_customer(conn, custom_order, &email, cause).await?;
-    Ok(true)
+    to_customer(conn, custom_order, &email, cause).await
 }
 
-/// Queues an email to the customer. `cause` tells emails of one kind apart.
+/// Queues an email to the customer. Returns false where it was queued before. `cause` tells emails of one kind apart.
 pub async fn to_customer(
     conn: &mut PgConnection,
     custom_order: &CustomOrder,
     email: &Email,
     cause: &str,
-) -> Result<()> {
+) -> Result<bool> {
     let about = About {
         custom_order: Some(custom_order.id),
         order: custom_order.order_id,

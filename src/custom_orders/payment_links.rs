@@ -236,7 +236,8 @@ async fn link_made(
         custom_order: email_data(conn, app, &custom_order).await?,
         quote: quote_email_data(&quote, until, url),
     };
-    to_customer(conn, &custom_order, &email, &quote.id.to_string()).await
+    to_customer(conn, &custom_order, &email, &quote.id.to_string()).await?;
+    Ok(())
 }
 
 /// Records that Stripe refused to create a link, and notifies the owner. Safe to repeat.

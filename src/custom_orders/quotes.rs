@@ -429,7 +429,8 @@ pub async fn move_on(
                 custom_order: email_data(conn, app, &custom_order).await?,
                 reason,
             };
-            to_customer(conn, &custom_order, &email, &quote.id.to_string()).await
+            to_customer(conn, &custom_order, &email, &quote.id.to_string()).await?;
+            Ok(())
         }
         Some(PendingAction::Reject { actor, reason }) => {
             let note = "the quote was withdrawn";

@@ -12,7 +12,7 @@ use tracing::{info, warn};
 use super::images::{Images, ShopImages};
 use super::message::{About, Email};
 use super::render::{Addressed, Composed, render};
-use super::store::{self, Begun, EmailState, Ending, Source};
+use super::store::{self, Begun, EmailState, Ending, Recorded, Source};
 use crate::app::App;
 use crate::audit::{self, Actor};
 use crate::error::{Code, Error, Result};
@@ -85,6 +85,11 @@ impl DeliveryAttempt {
     pub fn is_sent(&self) -> bool {
         matches!(self.outcome, DeliveryOutcome::Sent(_))
     }
+
+    /// Order and custom order that the email is about.
+    pub fn about(&self) -> About {
+        self.about
+    }
 }
 
 /// Attempts to deliver an email. Returns `None` when the email is sent, given up, or in another worker's hands. Safe to
@@ -104,7 +109,10 @@ pub async fn attempt(app: &App, id: EmailId) -> Result<Option<DeliveryAttempt>> 
     };
     drop(conn);
     let row = &begun.source.row;
-    let outcome = if begun.overdue {
+    let outcome = if row.withdrawn_at.is_some() {
+        // A worker crashed during the attempt, and nobody knows how that ended.
+        DeliveryOutcome::Deferred("it is withdrawn".to_owned())
+    } else if begun.overdue {
         let last = row
             .last_error
             .as_deref()
@@ -230,10 +238,17 @@ pub async fn record(conn: &mut PgConnection, attempt: &DeliveryAttempt) -> Resul
         wait,
         copy_only,
     };
-    // Another worker has taken the email over since, and records its own end.
-    if !store::end(conn, email, number, &ending).await? {
-        warn!(%email, attempt = number, state = state.as_str(), "an attempt ended after its lease");
-        return Ok(None);
+    match store::end(conn, email, number, &ending).await? {
+        Recorded::Ended => {}
+        Recorded::Withdrawn => {
+            info!(%email, kind = attempt.kind, attempt = number, "email withdrawn");
+            return Ok(None);
+        }
+        // Another worker has taken the email over since, and records its own end.
+        Recorded::TooLate => {
+            warn!(%email, attempt = number, state = state.as_str(), "an attempt ended after its lease");
+            return Ok(None);
+        }
     }
     let kind = attempt.kind.replace('_', " ");
     let to = &attempt.recipient;
@@ -273,10 +288,15 @@ pub async fn record(conn: &mut PgConnection, attempt: &DeliveryAttempt) -> Resul
 /// programs hide an email whose Message-ID they already have.
 ///
 /// # Errors
-/// 404 when there is no such email; 409 `email_on_its_way` while it is being sent.
+/// 404 when there is no such email; 409 `email_on_its_way` while it is being sent, or `email_withdrawn` when the shipment
+/// that it is about was undone.
 pub async fn send_again(conn: &mut PgConnection, actor: &Actor, id: EmailId) -> Result<()> {
     let before = store::find(conn, id).await?;
     let before = before.ok_or(Error::NotFound("Email"))?.row;
+    if before.withdrawn_at.is_some() {
+        let why = "The shipment that the email is about was undone.";
+        return Err(Error::Conflict(Code::EmailWithdrawn, why.to_owned()));
+    }
     if !store::requeue(conn, id).await? {
         return Err(Error::Conflict(
             Code::EmailOnItsWay,

@@ -89,6 +89,14 @@ pub enum Email {
 }
 
 impl Email {
+    /// Kinds of the emails to a customer about their shipment.
+    pub const ABOUT_SHIPMENT: [&str; 4] = [
+        "order_shipped",
+        "shipment_corrected",
+        "custom_order_shipped",
+        "custom_order_shipment_corrected",
+    ];
+
     /// Stable name of the kind, used in the database and in causes.
     pub fn kind(&self) -> &'static str {
         match self {

@@ -29,4 +29,7 @@ pub use preview::write_samples;
 pub use render::{Addressed, Composed, render};
 pub use routes::{EmailView, browse, draw, router, subjects, view};
 pub use samples::emails as samples;
-pub use store::{EmailFilter, EmailRow, EmailState, Source, count_failed, find, list, queue};
+pub use store::{
+    EmailFilter, EmailRow, EmailState, Source, Withdrawal, count_failed, find, list, queue,
+    withdraw_shipment,
+};

@@ -16,7 +16,8 @@ use crate::jobs::{self, Job};
 use crate::types::ids::{CustomOrderId, EmailId, OrderId, OrderKey};
 
 /// Queues an email inside the caller's transaction. Safe to repeat: a second email with the same kind and `dedup_key`
-/// (usually an order's id) is ignored. The recipient and the copy's recipient are an address or [`super::SHOP`].
+/// (usually an order's id) is ignored, and `false` is returned. The recipient and the copy's recipient are an address or
+/// [`super::SHOP`].
 pub async fn queue(
     conn: &mut PgConnection,
     email: &Email,
@@ -24,7 +25,7 @@ pub async fn queue(
     recipient: &str,
     copy_to: Option<&str>,
     about: About,
-) -> Result<()> {
+) -> Result<bool> {
     let id = EmailId::new();
     let new: Option<EmailId> = sqlx::query_scalar(
         "insert into emails (id, dedup_key, kind, recipient, copy_to, order_id, custom_order_id, contents)
@@ -45,6 +46,66 @@ pub async fn queue(
     if let Some(email) = new {
         jobs::enqueue(conn, &Job::SendEmail { email }).await?;
     }
+    Ok(new.is_some())
+}
+
+/// Emails that were withdrawn.
+#[derive(Default)]
+pub struct Withdrawal {
+    pub emails: Vec<EmailId>,
+    /// The customer has one of them, or may have it: it was sent, or is being sent.
+    pub is_customer_told: bool,
+}
+
+/// Withdraws the emails about the present shipment of a locked order: those that wait are deleted, and the others are
+/// never sent again. Safe to repeat.
+///
+/// # Errors
+/// Database errors only.
+pub async fn withdraw_shipment(conn: &mut PgConnection, order: OrderId) -> Result<Withdrawal> {
+    // Locked first: a worker may be taking one of them from the queue.
+    let emails: Vec<(EmailId, EmailState, bool)> = sqlx::query_as(
+        "select id, state, sent_at is not null
+         from emails
+         where order_id = $1
+           and kind = any($2)
+           and withdrawn_at is null
+         order by id
+         for update",
+    )
+    .bind(order)
+    .bind(Email::ABOUT_SHIPMENT)
+    .fetch_all(&mut *conn)
+    .await?;
+    let mut withdrawal = Withdrawal::default();
+    for (id, state, was_sent) in emails {
+        withdrawal.emails.push(id);
+        withdrawal.is_customer_told |= was_sent || state == EmailState::Sending;
+        match state {
+            // Its attempt says how it ends.
+            EmailState::Sending => {
+                sqlx::query("update emails set withdrawn_at = now() where id = $1")
+                    .bind(id)
+                    .execute(&mut *conn)
+                    .await?;
+            }
+            _ => end_withdrawn(conn, id, was_sent).await?,
+        }
+    }
+    Ok(withdrawal)
+}
+
+/// Ends a locked email that is withdrawn. `was_sent`: its recipient has it.
+async fn end_withdrawn(conn: &mut PgConnection, id: EmailId, was_sent: bool) -> Result<()> {
+    let end = match was_sent {
+        true => {
+            "update emails
+             set state = 'sent', withdrawn_at = now(), sent_at = coalesce(sent_at, now()), copy_only = false
+             where id = $1"
+        }
+        false => "delete from emails where id = $1",
+    };
+    sqlx::query(end).bind(id).execute(conn).await?;
     Ok(())
 }
 
@@ -52,7 +113,7 @@ pub async fn queue(
 macro_rules! columns {
     () => {
         "id, kind, recipient, copy_to, order_id, custom_order_id, state, attempts, resends, last_error, created_at,
-         tried_at, sent_at"
+         tried_at, sent_at, withdrawn_at"
     };
 }
 
@@ -84,7 +145,10 @@ impl EmailState {
         use EmailState::*;
         matches!(
             (self, next),
-            (Queued, Sending) | (Sending, Queued | Sent | Failed) | (Sent | Failed, Queued)
+            (Queued, Sending | Sent)
+                | (Sending, Queued | Sent | Failed)
+                | (Sent, Queued)
+                | (Failed, Queued | Sent)
         )
     }
 
@@ -131,6 +195,15 @@ pub struct EmailRow {
     pub created_at: DateTime<Utc>,
     pub tried_at: Option<DateTime<Utc>>,
     pub sent_at: Option<DateTime<Utc>>,
+    /// Time when the shipment that it is about was undone. It is not sent again.
+    pub withdrawn_at: Option<DateTime<Utc>>,
+}
+
+impl EmailRow {
+    /// Reports whether the owner may send it again.
+    pub fn may_resend(&self) -> bool {
+        self.state.is_over() && self.withdrawn_at.is_none()
+    }
 }
 
 /// Data for rendering an email.
@@ -352,13 +425,28 @@ pub struct Ending<'a> {
     pub copy_only: bool,
 }
 
-/// Ends an attempt. Returns false when the attempt had lost its lease; its successor decides the outcome.
+/// Effect of the end of an attempt.
+pub enum Recorded {
+    Ended,
+    /// It was withdrawn meanwhile: there is no further attempt.
+    Withdrawn,
+    /// The attempt had lost its lease; its successor decides the outcome.
+    TooLate,
+}
+
+/// Ends an attempt.
 pub async fn end(
     conn: &mut PgConnection,
     id: EmailId,
     attempt: i32,
     ending: &Ending<'_>,
-) -> Result<bool> {
+) -> Result<Recorded> {
+    if ending.state != EmailState::Sent
+        && let Some(was_sent) = lock_withdrawn(conn, id, attempt).await?
+    {
+        end_withdrawn(conn, id, was_sent || ending.copy_only).await?;
+        return Ok(Recorded::Withdrawn);
+    }
     // The time of sending is when the recipient got it, not the copy.
     let done = sqlx::query(
         "update emails
@@ -377,15 +465,40 @@ pub async fn end(
     .bind(ending.copy_only)
     .execute(conn)
     .await?;
-    Ok(done.rows_affected() > 0)
+    Ok(match done.rows_affected() {
+        0 => Recorded::TooLate,
+        _ => Recorded::Ended,
+    })
 }
 
-/// Queues an email again that was sent or given up. Returns false for other states.
+/// Locks the email of an attempt. Returns whether it was sent before, if it was withdrawn since the attempt began.
+async fn lock_withdrawn(
+    conn: &mut PgConnection,
+    id: EmailId,
+    attempt: i32,
+) -> Result<Option<bool>> {
+    let email: Option<(bool, bool)> = sqlx::query_as(
+        "select withdrawn_at is not null, sent_at is not null
+         from emails
+         where id = $1
+           and attempts = $2
+           and state = 'sending'
+         for update",
+    )
+    .bind(id)
+    .bind(attempt)
+    .fetch_optional(conn)
+    .await?;
+    Ok(email.and_then(|(is_withdrawn, was_sent)| is_withdrawn.then_some(was_sent)))
+}
+
+/// Queues an email again that was sent or given up, unless it is withdrawn. Returns false for other states.
 pub async fn requeue(conn: &mut PgConnection, id: EmailId) -> Result<bool> {
     let done = sqlx::query(
         "update emails
          set state = 'queued', resends = resends + 1, trying_since = null, due_at = now(), last_error = null
          where id = $1
+           and withdrawn_at is null
            and state in ('sent', 'failed')",
     )
     .bind(id)
@@ -421,7 +534,8 @@ mod tests {
 
     #[test]
     fn an_email_goes_along_the_drawn_arrows_only() {
-        // From docs/guarantees.md: queued → sending → sent | failed | queued again; sent and failed → queued on purpose.
+        // From docs/guarantees.md: queued → sending → sent | failed | queued again; sent and failed → queued on purpose;
+        // withdrawn after it was sent before: queued and failed → sent.
         let drawn = [
             (EmailState::Queued, EmailState::Sending),
             (EmailState::Sending, EmailState::Sent),
@@ -429,6 +543,8 @@ mod tests {
             (EmailState::Sending, EmailState::Queued),
             (EmailState::Sent, EmailState::Queued),
             (EmailState::Failed, EmailState::Queued),
+            (EmailState::Queued, EmailState::Sent),
+            (EmailState::Failed, EmailState::Sent),
         ];
         for from in EmailState::ALL {
             for to in EmailState::ALL {

@@ -206,6 +206,8 @@ codes! {
             SeveralReviewItems = "several_review_items",
             /// The email is being sent.
             EmailOnItsWay = "email_on_its_way",
+            /// The shipment that the email is about was undone.
+            EmailWithdrawn = "email_withdrawn",
             /// The event has taken effect.
             EventAlreadyProcessed = "event_already_processed",
             /// A worker is running the job.

@@ -9,12 +9,12 @@ use super::lock;
 use crate::app::App;
 use crate::audit::{self, Actor};
 use crate::auth::{Admin, Scope};
-use crate::custom_orders::{self, CustomOrderView};
+use crate::custom_orders::{self, CustomOrderView, OrderedPiece};
 use crate::emails::{self, About, Email};
 use crate::error::answers::{BadRequest, BodyFailures, NotThere, TokenFailures};
 use crate::error::{Code, Error, ErrorBody, Result};
 use crate::http::{Json, Path};
-use crate::orders::{self, Order, OrderView, ShipmentCorrection};
+use crate::orders::{self, Order, OrderView, Shipment, ShipmentCorrection};
 use crate::types::ids::{CustomOrderId, OrderId};
 
 /// Routes of corrections, without a trailing slash.
@@ -132,35 +132,13 @@ pub async fn correct_shipment(
         let (id, text) = (piece.custom_order.id, &corrected.changes);
         custom_orders::add_timeline_entry(conn, id, "shipment", &actor.name, text).await?;
     }
-    let recipient = match &piece {
-        Some(piece) => Some(piece.custom_order.email.clone()),
-        None => order.email.clone(),
-    };
-    let emailed = recipient.filter(|_| correction.send_email && corrected.corrections > 0);
-    if let Some(recipient) = &emailed {
-        let cause = format!("{}:{}", order.id, corrected.corrections);
-        match &piece {
-            Some(piece) => {
-                let shipment = &corrected.after;
-                custom_orders::send_corrected_shipment(
-                    conn,
-                    app,
-                    (&piece.custom_order, &order),
-                    shipment,
-                    &cause,
-                )
-                .await?;
-            }
-            None => {
-                let email = Email::ShipmentCorrected {
-                    order: orders::shipped_email_data(conn, &order).await?,
-                    shipment: corrected.after.email_data(),
-                };
-                let about = About::order(order.id);
-                emails::queue(conn, &email, &cause, recipient, None, about).await?;
-            }
+    let emailed = match &corrected.cause {
+        Some(cause) if correction.send_email => {
+            let shipment = &corrected.after;
+            send_correction(conn, app, (piece.as_ref(), &order), shipment, cause).await?
         }
-    }
+        _ => None,
+    };
     if is_changed || emailed.is_some() {
         let object = format!("order:{}", order.display_number());
         let (before, mut after) = (
@@ -183,4 +161,31 @@ pub async fn correct_shipment(
         is_changed,
         emailed,
     })
+}
+
+/// Queues the email about a corrected shipment, and returns the address that it goes to. None where nobody can be emailed,
+/// or this correction was emailed before.
+async fn send_correction(
+    conn: &mut PgConnection,
+    app: &App,
+    (piece, order): (Option<&OrderedPiece>, &Order),
+    shipment: &Shipment,
+    cause: &str,
+) -> Result<Option<String>> {
+    if let Some(OrderedPiece { custom_order, .. }) = piece {
+        let about = (custom_order, order);
+        let is_queued =
+            custom_orders::send_corrected_shipment(conn, app, about, shipment, cause).await?;
+        return Ok(is_queued.then(|| custom_order.email.clone()));
+    }
+    let Some(recipient) = &order.email else {
+        return Ok(None);
+    };
+    let email = Email::ShipmentCorrected {
+        order: orders::shipped_email_data(conn, order).await?,
+        shipment: shipment.email_data(),
+    };
+    let about = About::order(order.id);
+    let is_queued = emails::queue(conn, &email, cause, recipient, None, about).await?;
+    Ok(is_queued.then(|| recipient.clone()))
 }

@@ -15,7 +15,7 @@ use crate::emails::{self, About, Email};
 use crate::error::answers::{BadRequest, BodyFailures, NotThere, TokenFailures};
 use crate::error::{Error, ErrorBody, Result};
 use crate::http::{Json, Path};
-use crate::orders::{self, CustomerCorrection, Order, OrderView, Status};
+use crate::orders::{self, CustomerCorrection, Order, OrderView};
 use crate::types::ids::{CustomOrderId, OrderId};
 
 /// Routes of corrections of customers' data, without a trailing slash.
@@ -26,7 +26,8 @@ pub fn router() -> OpenApiRouter<App> {
 }
 
 /// Corrects name, email, phone or address of the customer, before or after shipping. Fields that are not given stay as they
-/// are. No amount changes, and nothing changes at Stripe. Safe to repeat.
+/// are. No amount changes, and nothing changes at Stripe. Needs `orders:read` as well, because a confirmation takes the
+/// customer's data to the corrected address; for the order of a custom order also `custom_orders`. Safe to repeat.
 #[utoipa::path(
     patch,
     operation_id = "correct_customer",
@@ -48,9 +49,13 @@ async fn correct_of_order(
     Path(id): Path<String>,
     Json(correction): Json<CustomerCorrection>,
 ) -> Result<Json<OrderView>> {
-    admin.may(Scope::OrdersWrite)?;
+    // With the read scope: an email to a corrected address carries the customer's data there.
+    admin.reaches(&[Scope::OrdersWrite, Scope::OrdersRead])?;
     let mut tx = app.db.begin().await?;
     let id = orders::resolve(&mut tx, &id).await?;
+    if custom_orders::find_by_order(&mut tx, id).await?.is_some() {
+        admin.may(Scope::CustomOrders)?;
+    }
     correct_customer(&mut tx, &app, &admin.actor, id, &correction).await?;
     let view = orders::view(&mut tx, id).await?;
     tx.commit().await?;
@@ -202,25 +207,21 @@ fn facts(changed: &[&str], emailed: Option<&String>) -> Value {
     json!({"corrected": changed, "is_emailed": emailed.is_some()})
 }
 
-/// Queues the confirmation of an order once more, and returns the address that it goes to. None for a sale by hand, which
-/// was never confirmed.
+/// Queues the confirmation of an order once more, and returns the address that it goes to. None where there is none to
+/// send, or it was queued before.
 async fn confirm_again(
     conn: &mut PgConnection,
     order: &Order,
     cause: &str,
 ) -> Result<Option<String>> {
-    let is_confirmed = !order.is_manual()
-        && matches!(
-            order.status,
-            Status::Paid | Status::Shipped | Status::Delivered
-        );
-    let recipient = order.email.clone().filter(|_| is_confirmed);
-    if let Some(recipient) = &recipient {
-        let email = Email::OrderConfirmation {
-            order: orders::email_data(conn, order).await?,
-        };
-        let about = About::order(order.id);
-        emails::queue(conn, &email, cause, recipient, None, about).await?;
-    }
-    Ok(recipient)
+    let recipient = order.email.as_ref().filter(|_| order.can_confirm());
+    let Some(recipient) = recipient else {
+        return Ok(None);
+    };
+    let email = Email::OrderConfirmation {
+        order: orders::email_data(conn, order).await?,
+    };
+    let about = About::order(order.id);
+    let is_queued = emails::queue(conn, &email, cause, recipient, None, about).await?;
+    Ok(is_queued.then(|| recipient.clone()))
 }

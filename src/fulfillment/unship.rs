@@ -17,6 +17,7 @@ use crate::error::answers::{BadRequest, BodyFailures, NotThere, TokenFailures};
 use crate::error::{ErrorBody, Result};
 use crate::http::{Json, Path};
 use crate::orders::{self, Order, OrderView};
+use crate::review_items;
 use crate::types::ids::OrderId;
 
 /// Routes that undo shipping, without a trailing slash.
@@ -30,7 +31,8 @@ pub fn router() -> OpenApiRouter<App> {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct Unshipping {
-    /// Tells the customer that it has not been shipped yet.
+    /// Tells the customer that it has not been shipped yet. Nothing is sent if the email about the shipment had not gone
+    /// out yet: that is withdrawn.
     #[serde(default)]
     #[schema(required = false)]
     send_email: bool,
@@ -102,12 +104,14 @@ async fn unship_custom_order(
 /// An order that is not shipped any more.
 pub struct Unshipped {
     pub order: Order,
+    /// The customer was told of the shipment: an email about it was sent, or is being sent.
+    pub was_told: bool,
     /// The address that an email goes to.
     pub emailed: Option<String>,
 }
 
-/// Marks an order that was shipped by mistake as paid, and the custom order that it belongs to as being made. Emails the
-/// customer if `send_email` says so.
+/// Marks an order that was shipped by mistake as paid, and the custom order that it belongs to as being made. Emails about
+/// the shipment that wait are withdrawn. Emails the customer if `send_email` says so and they were told of the shipment.
 ///
 /// # Errors
 /// 404; 409 `not_unshippable` or `refunded_in_full`.
@@ -120,31 +124,43 @@ pub async fn unship(
 ) -> Result<Unshipped> {
     let (piece, before) = lock(conn, id).await?;
     let cause = orders::shipment_cause(conn, id).await?;
+    let withdrawal = emails::withdraw_shipment(conn, id).await?;
+    for email in &withdrawal.emails {
+        let result = "the shipment that the email was about is undone";
+        review_items::settle(conn, &format!("email:{email}"), &actor.name, result).await?;
+    }
+    let was_told = withdrawal.is_customer_told;
+    let tells = send_email && was_told;
     let (order, shipment, emailed) = match &piece {
         Some(piece) => {
             let (piece, shipment) = custom_orders::unship_piece(conn, piece, &actor.name).await?;
-            if send_email {
-                let to = &piece.custom_order;
-                custom_orders::send_not_shipped_yet(conn, app, to, &cause).await?;
-            }
-            let emailed = send_email.then_some(piece.custom_order.email);
+            let to = &piece.custom_order;
+            let is_queued =
+                tells && custom_orders::send_not_shipped_yet(conn, app, to, &cause).await?;
+            let emailed = is_queued.then_some(piece.custom_order.email);
             (piece.order, shipment, emailed)
         }
         None => {
             let (order, shipment) = orders::unship(conn, &before, &actor.name).await?;
-            let emailed = order.email.clone().filter(|_| send_email);
+            let mut emailed = order.email.clone().filter(|_| tells);
             if let Some(recipient) = &emailed {
                 let email = Email::NotShippedYet {
                     order: orders::email_data(conn, &order).await?,
                 };
                 let about = About::order(id);
-                emails::queue(conn, &email, &cause, recipient, None, about).await?;
+                let is_queued = emails::queue(conn, &email, &cause, recipient, None, about).await?;
+                emailed = emailed.filter(|_| is_queued);
             }
             (order, shipment, emailed)
         }
     };
     let mut more = shipment.audit_facts();
+    more["was_told"] = was_told.into();
     more["is_emailed"] = emailed.is_some().into();
     orders::record(conn, actor, "order.unship", (&before, &order), more).await?;
-    Ok(Unshipped { order, emailed })
+    Ok(Unshipped {
+        order,
+        was_told,
+        emailed,
+    })
 }

@@ -200,6 +200,12 @@ impl Order {
         self.channel == Channel::Manual
     }
 
+    /// Its confirmation may be sent again. A sale by hand was never confirmed.
+    pub fn can_confirm(&self) -> bool {
+        use Status::{Delivered, Paid, Shipped};
+        !self.is_manual() && matches!(self.status, Paid | Shipped | Delivered)
+    }
+
     /// A delayed payment is in progress, and the pieces are held for it.
     pub fn is_processing(&self) -> bool {
         self.status == Status::Pending && self.processing_since.is_some()

@@ -455,8 +455,10 @@ pub async fn correct_shipment(
         store::replace_shipment(conn, order.id, &after).await?;
         store::add_timeline_entry(conn, order.id, CORRECTED, actor, &changes).await?;
     }
+    let count = store::count_since_shipped(conn, order.id, CORRECTED).await?;
+    let cause = shipment_cause(conn, order.id).await?;
     Ok(CorrectedShipment {
-        corrections: store::count_timeline_entries(conn, order.id, CORRECTED).await?,
+        cause: (count > 0).then(|| format!("{cause}:{count}")),
         before,
         after,
         changes,
@@ -472,8 +474,8 @@ pub struct CorrectedShipment {
     pub after: Shipment,
     /// Changed fields, old → new, for the timeline.
     pub changes: String,
-    /// Number of all corrections, this one included.
-    pub corrections: i64,
+    /// Cause of the email about its latest correction. None if it was never corrected.
+    pub cause: Option<String>,
 }
 
 /// Days after the shipment in which it can be undone. Later, the package is with the carrier for sure.

@@ -29,7 +29,8 @@ pub async fn confirm(conn: &mut PgConnection, order: &Order) -> Result<()> {
         copy_to,
         About::order(order.id),
     )
-    .await
+    .await?;
+    Ok(())
 }
 
 /// A payment that could not settle its purpose.
@@ -92,7 +93,9 @@ pub async fn refunded(
         amount,
         refunded: in_all,
     };
-    emails::queue(conn, &email, cause, shopper, None, About::order(order.id)).await
+    let about = About::order(order.id);
+    emails::queue(conn, &email, cause, shopper, None, about).await?;
+    Ok(())
 }
 
 /// Announces a delayed payment in progress to the shopper, if Stripe has their address.
@@ -148,5 +151,6 @@ async fn of_delayed(
         None,
         About::order(order.id),
     )
-    .await
+    .await?;
+    Ok(())
 }

@@ -79,7 +79,8 @@ async fn email_owner(conn: &mut PgConnection, item: &ReviewItem) -> Result<()> {
         order: item.order_id,
         custom_order: item.custom_order_id,
     };
-    emails::queue(conn, &email, &item.id.to_string(), SHOP, None, about).await
+    emails::queue(conn, &email, &item.id.to_string(), SHOP, None, about).await?;
+    Ok(())
 }
 
 /// Records that a cause came and went before an item was raised; it raises none from now on. Safe to repeat.

@@ -5,6 +5,7 @@ use crate::emails::{self, TroubleKind};
 use crate::error::Result;
 use crate::review_items::{self, Kind, NewItem, Subject};
 use crate::types::ids::EmailId;
+use crate::{custom_orders, orders};
 
 /// Sends a queued email. A failed delivery is reported to the owner. Safe to repeat.
 ///
@@ -15,6 +16,16 @@ pub async fn send(app: &App, id: EmailId) -> Result<()> {
         return Ok(());
     };
     let mut tx = app.db.begin().await?;
+    if !attempt.is_sent() {
+        // Lock order: before the email. Undoing a shipment locks its order, and then its emails.
+        let about = attempt.about();
+        if let Some(custom_order) = about.custom_order {
+            custom_orders::lock(&mut tx, custom_order).await?;
+        }
+        if let Some(order) = about.order {
+            orders::lock(&mut tx, order).await?;
+        }
+    }
     let trouble = emails::record(&mut tx, &attempt).await?;
     if attempt.is_sent() {
         // The owner sent it again after it was given up.

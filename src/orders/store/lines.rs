@@ -213,6 +213,27 @@ pub async fn count_shipments(conn: &mut PgConnection, id: OrderId) -> Result<i64
     Ok(count)
 }
 
+/// Counts the timeline entries of a kind since an order was shipped last.
+pub async fn count_since_shipped(conn: &mut PgConnection, id: OrderId, kind: &str) -> Result<i64> {
+    let count = sqlx::query_scalar(
+        "select count(*)
+         from order_events
+         where order_id = $1
+           and kind = $2
+           and id > coalesce(
+               (select max(id)
+                from order_events
+                where order_id = $1
+                  and from_status = 'paid'
+                  and to_status = 'shipped'), 0)",
+    )
+    .bind(id)
+    .bind(kind)
+    .fetch_one(conn)
+    .await?;
+    Ok(count)
+}
+
 /// The shipment of an order, if shipped.
 pub async fn find_shipment(conn: &mut PgConnection, id: OrderId) -> Result<Option<Shipment>> {
     let shipment = sqlx::query_as(

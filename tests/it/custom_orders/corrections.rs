@@ -2,6 +2,7 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use spirit_beads::auth::Scope;
 
 use super::{Workshop, text};
 use crate::admin::{STAFF, audited, signed_in, staff};
@@ -106,6 +107,10 @@ async fn a_wrong_email_of_a_request_is_corrected_and_what_it_missed_sent_again()
         (&entry["kind"], &entry["note"]),
         (&json!("customer"), &json!("email"))
     );
+    // Sent already: asking again sends nothing, and nothing is recorded.
+    let entries = audited(&workshop.shop).await.len();
+    assert_eq!(correct_customer(&workshop, &correction).await.status, 200);
+    assert_eq!(audited(&workshop.shop).await.len(), entries);
     let link = workshop.quotes(9000).await;
     let correction = json!({"email": "anne@example.com", "send_confirmation": true});
     assert_eq!(correct_customer(&workshop, &correction).await.status, 200);
@@ -157,6 +162,15 @@ async fn a_wrong_email_of_a_request_is_corrected_and_what_it_missed_sent_again()
     );
     workshop.shop.run_jobs().await;
     assert_eq!(workshop.emails("payment_received").await, 2);
+    // Tokens without the right to custom orders have nothing sent to an address of theirs, from its order neither.
+    let number = text(&answer.json["order"]["number"]);
+    let scopes = [Scope::OrdersRead, Scope::OrdersWrite];
+    let (path, token) = (format!("/api/admin/orders/{number}/customer/"), scopes);
+    let clerk = workshop.shop.admin(&token).await;
+    let stolen = json!({"email": "secret@example.com", "send_confirmation": true});
+    let refused = clerk.send_json(Method::PATCH, &path, &stolen).await;
+    assert_eq!(refused.status, 403, "{}", refused.text);
+    assert_eq!(workshop.emails("payment_received").await, 2);
     let log = audited(&workshop.shop).await;
     let actions: Vec<&str> = log.iter().map(|entry| entry.1.as_str()).collect();
     let count = |action: &str| actions.iter().filter(|known| **known == action).count();
@@ -183,6 +197,7 @@ async fn a_piece_that_was_shipped_by_mistake_is_being_made_again() {
     );
     let shipment = json!({"carrier": "USPS"});
     assert_eq!(workshop.post_with("ship", &shipment).await.status, 200);
+    workshop.shop.run_jobs().await;
     let told = json!({"send_email": true});
     let undone = workshop.post_with("unship", &told).await;
     assert_eq!(undone.status, 200, "{}", undone.text);
@@ -207,7 +222,7 @@ async fn a_piece_that_was_shipped_by_mistake_is_being_made_again() {
         (409, &json!("not_unshippable"))
     );
     workshop.shop.run_jobs().await;
-    assert_eq!(workshop.emails("custom_order_shipped").await, 3);
+    assert_eq!(workshop.emails("custom_order_shipped").await, 2);
     assert_eq!(workshop.emails("custom_order_not_shipped_yet").await, 1);
     let log = audited(&workshop.shop).await;
     let entries = log.iter().filter(|entry| entry.1 == "order.unship");

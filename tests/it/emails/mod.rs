@@ -22,7 +22,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 impl Shop {
     /// Sells a piece by card; the webhooks are delivered, the emails wait in the queue. Returns the session.
-    async fn sells_one(&self, name: &str) -> String {
+    pub async fn sells_one(&self, name: &str) -> String {
         let piece = self.stocks(name, 1).await;
         let session = session_of(&self.client.check_out(&[(&piece, 1)]).await);
         self.stripe.pay(&session, card()).await.expect("a payment");
@@ -91,7 +91,7 @@ fn id_of(email: &Value) -> EmailId {
 }
 
 /// A shop whose emails go to this server.
-async fn shop_at(server: &MailServer) -> Shop {
+pub async fn shop_at(server: &MailServer) -> Shop {
     shop_with(server, &[]).await
 }
 

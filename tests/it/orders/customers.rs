@@ -93,11 +93,14 @@ async fn a_typo_in_the_address_is_corrected_on_the_page() {
     let entry = entry.as_ref().expect("what is so now");
     assert_eq!(entry["corrected"], json!(["email", "shipping_address"]));
     assert!(!entry.to_string().contains("janet"), "{entry}");
-    // Sent as it is rendered, nothing happens.
-    let again = Form::to(&page, FORM).send(&staff.client).await;
-    assert_eq!(again.status, 303);
-    assert!(staff.get(ORDER).await.text.contains("Nothing was changed."));
-    assert_eq!(audited(&shop).await.len(), log.len());
+    // Sent as it is rendered, nothing happens; and a correction is confirmed once.
+    for boxes in [&[][..], &[("send_confirmation", "true")]] {
+        let form = Form::to(&staff.get(ORDER).await.text, FORM).with(boxes);
+        assert_eq!(form.send(&staff.client).await.status, 303);
+        let page = staff.get(ORDER).await.text;
+        assert!(page.contains("Nothing was changed."), "{page}");
+        assert_eq!(audited(&shop).await.len(), log.len());
+    }
     shop.settles().await;
 }
 
@@ -159,12 +162,16 @@ async fn programs_correct_the_fields_that_they_name_before_and_after_shipping() 
         2,
         "one per correction"
     );
-    // Tokens without the right to see the customer are not told.
+    // Tokens without the right to see the customer have nothing sent to an address of theirs.
+    let emails = async || shop.count("select count(*) from emails").await;
+    let before = emails().await;
     let writer = shop.admin(&[Scope::OrdersWrite]).await;
-    let answer = correct(&writer, &json!({"email": "secret@example.com"})).await;
-    assert_eq!(answer.status, 200);
-    assert!(answer.json["email"].is_null() && !answer.text.contains("secret"));
-    assert_eq!(answer.json["timeline"], json!([]));
+    let stolen = json!({"email": "secret@example.com", "send_confirmation": true});
+    let answer = correct(&writer, &stolen).await;
+    assert_eq!((answer.status, emails().await), (403, before));
+    assert!(answer.text.contains("orders:read"), "{}", answer.text);
+    let order = admin.get(&format!("{API}/")).await.json;
+    assert_eq!(order["email"], "jane@example.com");
     let reader = shop.admin(&[Scope::OrdersRead]).await;
     assert_eq!(correct(&reader, &late).await.status, 403);
     shop.settles().await;
@@ -175,7 +182,7 @@ async fn waiting() -> (Shop, String) {
     let shop = Shop::open().await;
     let piece = shop.stocks("Sunrise", 1).await;
     let session = session_of(&shop.shopper().check_out(&[(&piece, 1)]).await);
-    let admin = shop.admin(&[Scope::OrdersWrite]).await;
+    let admin = shop.admin(&[Scope::OrdersRead, Scope::OrdersWrite]).await;
     let early = correct(&admin, &json!({"email": "janet@example.com"})).await;
     assert_eq!(
         (early.status, &early.json["code"]),

@@ -5,6 +5,7 @@ mod by_hand;
 mod many;
 mod races;
 mod undone;
+mod withdrawn;
 
 use serde_json::{Value, json};
 use spirit_beads::auth::Scope;
