@@ -81,7 +81,8 @@ macro_rules! page {
     };
 }
 
-/// Lists the orders of a tab, newest first except for the orders to pack. A search matches what [`SearchTerms`] say.
+/// Lists the orders of a tab, newest first except for the orders to pack. A search matches as in
+/// [`OrderFilter`](super::OrderFilter).
 pub async fn browse(
     conn: &mut PgConnection,
     tab: OrderTab,

@@ -17,7 +17,8 @@ use crate::types::money::Cents;
 #[derive(Default)]
 pub struct OrderFilter {
     pub status: Option<Status>,
-    /// As in [`SearchTerms`].
+    /// A part of a name, an email address, a product's name, a city and state, or a tracking number; or an order's number
+    /// or id.
     pub search: Option<String>,
     /// Start (included) and end (excluded) of the payment time.
     pub paid_from: Option<DateTime<Utc>>,
@@ -142,8 +143,7 @@ macro_rules! matches {
 }
 pub(in crate::orders) use matches;
 
-/// Readings of a search: a part of a name, an email address, a product's name, or a city and state; an order's number or
-/// id; a part of a tracking number.
+/// Readings of a search, each in the form that the statement compares.
 pub struct SearchTerms {
     pub pattern: Option<String>,
     pub number: Option<i64>,
