@@ -39,9 +39,44 @@ pub struct RefusedPayment {
     /// Displayed number of its order or custom order, such as `SB-1042`.
     pub name: String,
     pub why: PaymentRefusal,
+    pub payer: Payer,
 }
 
-/// Announces the full refund of a refused payment: to the payer, if something was paid and Stripe has their address, and to
+/// Name and address of a payer.
+pub struct Payer {
+    pub name: Option<String>,
+    pub email: Option<String>,
+}
+
+impl Payer {
+    /// As they told Stripe.
+    pub fn of(session: &Session) -> Payer {
+        Payer {
+            name: session.customer_name.clone(),
+            email: session.email.clone(),
+        }
+    }
+
+    /// As they told Stripe, except for what somebody corrected in the order.
+    pub fn of_order(session: &Session, order: &Order) -> Payer {
+        let current = |column: &str, corrected: &Option<String>, told: &Option<String>| match order
+            .is_corrected(column)
+        {
+            true => corrected.clone(),
+            false => told.clone(),
+        };
+        Payer {
+            name: current(
+                "customer_name",
+                &order.customer_name,
+                &session.customer_name,
+            ),
+            email: current("email", &order.email, &session.email),
+        }
+    }
+}
+
+/// Announces the full refund of a refused payment: to the payer, if something was paid and their address is known, and to
 /// the shop. `due` is the planned refund, zero when everything was refunded before.
 pub async fn refuse(
     conn: &mut PgConnection,
@@ -54,10 +89,10 @@ pub async fn refuse(
         custom_order: refused.cause.custom_order,
     };
     let amount = session.amount_total.unwrap_or_default();
-    let shopper = session.email.as_ref().filter(|_| amount > Cents::ZERO);
+    let shopper = refused.payer.email.filter(|_| amount > Cents::ZERO);
     let refusal = RefusalEmailData {
         about: refused.name,
-        customer_name: session.customer_name.clone(),
+        customer_name: refused.payer.name,
         amount,
         currency: session.currency.clone(),
         due,
@@ -71,7 +106,7 @@ pub async fn refuse(
     emails::queue(conn, &notice, cause, SHOP, None, about).await?;
     if let Some(shopper) = shopper {
         let email = Email::CouldNotFulfill { refusal };
-        emails::queue(conn, &email, cause, shopper, None, about).await?;
+        emails::queue(conn, &email, cause, &shopper, None, about).await?;
     }
     Ok(())
 }

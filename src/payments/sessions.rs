@@ -6,7 +6,7 @@ use sqlx::PgConnection;
 use tracing::warn;
 
 use super::effect::Effect;
-use super::emails::RefusedPayment;
+use super::emails::{Payer, RefusedPayment};
 use super::recovery::{self, Recovery};
 use super::states::{CheckoutState, PaymentOutcome};
 use super::store::Cause;
@@ -107,6 +107,7 @@ async fn settle_lost(conn: &mut PgConnection, app: &App, session: &Session) -> R
                 cause,
                 name: order.display_number(),
                 why: PaymentRefusal::SoldMeanwhile,
+                payer: Payer::of(session),
             };
             refuse(conn, &payment, session, refused).await?;
         }
@@ -244,6 +245,7 @@ async fn settle_payment(conn: &mut PgConnection, order: OrderId, session: &Sessi
         cause,
         name: order_now.display_number(),
         why,
+        payer: Payer::of_order(session, &order_now),
     };
     // The money has arrived, and is refunded.
     orders::end_processing(conn, order, &Receipt::default()).await?;
@@ -285,6 +287,7 @@ async fn settle_quote(
                 cause,
                 name: custom_order.display_number(),
                 why,
+                payer: Payer::of(session),
             };
             refuse(conn, &payment, session, refused).await
         }

@@ -238,3 +238,31 @@ async fn a_late_or_repeated_event_does_not_change_a_correction_back() {
     assert_eq!(confirmation.expect("an email").to, ["janet@example.com"]);
     shop.settles().await;
 }
+
+#[tokio::test]
+async fn a_refused_late_payment_is_told_to_the_corrected_address() {
+    let (shop, session) = waiting().await;
+    let admin = shop.admin(&[Scope::OrdersRead, Scope::OrdersWrite]).await;
+    let correction = json!({"email": "janet@example.com", "customer_name": "Janet"});
+    let corrected = correct(&admin, &correction).await;
+    assert_eq!(corrected.status, 200, "{}", corrected.text);
+    // Another amount than the order's is refunded.
+    sqlx::query("update orders set shipping = shipping + 100, total = total + 100")
+        .execute(&shop.db)
+        .await
+        .expect("another total");
+    shop.stripe
+        .settle_delayed(&session, true)
+        .await
+        .expect("a decision");
+    shop.deliver().await;
+    shop.run_jobs().await;
+    let recipient: (String, String) = sqlx::query_as(
+        "select recipient, contents #>> '{refusal,customer_name}' from emails where kind = 'could_not_fulfill'",
+    )
+    .fetch_one(&shop.db)
+    .await
+    .expect("an email");
+    assert_eq!(recipient, ("janet@example.com".into(), "Janet".into()));
+    shop.settles().await;
+}
