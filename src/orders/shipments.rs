@@ -66,8 +66,10 @@ impl ShipmentCorrection {
     fn applied_to(&self, shipment: &Shipment) -> NewShipment {
         let carrier = self.carrier.clone();
         let number = self.tracking_number.clone();
-        let is_other = carrier.as_ref().is_some_and(|new| *new != shipment.carrier)
-            || number.is_some() && number != shipment.tracking_number;
+        let differs =
+            |new: &Option<String>, known: &str| new.as_ref().is_some_and(|new| new.trim() != known);
+        let known = shipment.tracking_number.as_deref().unwrap_or_default();
+        let is_other = differs(&carrier, &shipment.carrier) || differs(&number, known);
         let url = match is_other {
             true => None,
             false => shipment.tracking_url.clone(),

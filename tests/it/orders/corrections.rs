@@ -160,6 +160,12 @@ async fn programs_correct_only_what_they_name() {
         ),
         (json!({"tracking_url": own}), json!("9401"), json!(own)),
         (json!({"carrier": "USPS"}), json!("9401"), json!(own)),
+        (json!({"carrier": " USPS "}), json!("9401"), json!(own)),
+        (
+            json!({"tracking_number": " 9401"}),
+            json!("9401"),
+            json!(own),
+        ),
         (
             json!({"tracking_url": ""}),
             json!("9401"),
