@@ -2,8 +2,8 @@
 
 use super::form::Form;
 use crate::error::Error;
-use crate::orders::{CustomerCorrection, Order};
-use crate::types::address::{self, Address};
+use crate::orders::{CorrectedAddress, CustomerCorrection, Order};
+use crate::types::address;
 
 /// The form that corrects the customer's data, as it first appears: with the data of an order, if there is one.
 pub fn customer_form(name: Option<&str>, email: Option<&str>, order: Option<&Order>) -> Form {
@@ -51,14 +51,16 @@ pub fn customer(form: &Form) -> CustomerCorrection {
         shipping_name: of_order("shipping_name"),
         shipping_address: has_address.then(|| {
             let part = |name: &str| Some(form.get(name)).filter(|part| !part.is_empty());
-            Address {
+            let address = CorrectedAddress {
                 line1: part("line1"),
                 line2: part("line2"),
                 city: part("city"),
                 state: part("state"),
                 postal_code: part("postal_code"),
                 country: part("country"),
-            }
+            };
+            // A form without any part removes it.
+            Some(address).filter(|address| *address != CorrectedAddress::default())
         }),
         send_confirmation: form.get("send_confirmation") == "true",
     }

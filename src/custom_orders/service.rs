@@ -290,11 +290,11 @@ pub async fn correct_name(
     custom_order: &CustomOrder,
     correction: &CustomerCorrection,
 ) -> Result<CorrectedName> {
-    let correction = correction.check()?;
-    let name = correction.customer_name.as_ref();
-    let name = name.unwrap_or(&custom_order.name);
-    let email = correction.email.as_ref().unwrap_or(&custom_order.email);
-    let field_errors: Vec<FieldError> = [("customer_name", name), ("email", email)]
+    let known = (&custom_order.name, &custom_order.email);
+    let corrected = correction.applied_to_name(Some(known.0), Some(known.1))?;
+    let name = corrected.name.unwrap_or_default();
+    let email = corrected.email.unwrap_or_default();
+    let field_errors: Vec<FieldError> = [("customer_name", &name), ("email", &email)]
         .into_iter()
         .filter(|(_, text)| text.is_empty())
         .map(|(field, _)| FieldError::new(field, "is needed"))
@@ -302,16 +302,10 @@ pub async fn correct_name(
     if !field_errors.is_empty() {
         return Err(Error::Invalid(field_errors));
     }
-    let mut changed = Vec::new();
-    if *name != custom_order.name {
-        changed.push("customer_name");
-    }
-    if *email != custom_order.email {
-        changed.push("email");
-    }
+    let changed = corrected.changed;
     let custom_order = match changed.is_empty() {
         true => custom_order.clone(),
-        false => store::set_customer(conn, custom_order.id, name, email).await?,
+        false => store::set_customer(conn, custom_order.id, &name, &email).await?,
     };
     Ok(CorrectedName {
         custom_order,

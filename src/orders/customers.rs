@@ -1,39 +1,70 @@
 //! Corrections of the customer's data: who bought, and where it goes.
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 use sqlx::PgConnection;
 use utoipa::ToSchema;
 
-use super::settlement::{flag_outside_zone, has_address};
+use super::settlement::{has_address, review_zone};
 use super::store::Customer;
 use super::{Order, Zone, store};
 use crate::error::{Code, Error, FieldError, Result};
 use crate::mail;
-use crate::review_items;
-use crate::types::address::Address;
+use crate::review_items::{self, Kind, NewItem};
+use crate::types::address::{self, Address};
 
-/// Corrections of a customer's data. What is not given stays as it is; an empty text removes it.
+/// Corrections of a customer's data. What is not given stays as it is; null or an empty text removes it.
 #[derive(Clone, Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CustomerCorrection {
+    #[serde(default, deserialize_with = "null_as_empty")]
     #[schema(max_length = 200, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")]
     pub customer_name: Option<String>,
+    #[serde(default, deserialize_with = "null_as_empty")]
     #[schema(max_length = 254, pattern = r"^([^\x00]*@[^\x00]*|\s*)$")]
     pub email: Option<String>,
+    #[serde(default, deserialize_with = "null_as_empty")]
     #[schema(max_length = 50, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")]
     pub phone: Option<String>,
     /// Recipient of the shipment.
+    #[serde(default, deserialize_with = "null_as_empty")]
     #[schema(max_length = 200, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")]
     pub shipping_name: Option<String>,
-    /// The whole address: at least street and country. Without any part, it is removed.
-    pub shipping_address: Option<Address>,
+    /// The whole address: parts that are not given are removed. Null removes it.
+    #[serde(default, deserialize_with = "null_or_given")]
+    #[schema(value_type = Option<CorrectedAddress>)]
+    pub shipping_address: Option<Option<CorrectedAddress>>,
     /// Sends the confirmation again, with the corrected data.
     #[serde(default)]
     #[schema(required = false)]
     pub send_confirmation: bool,
 }
 
-/// Longest part of an address.
+/// A corrected postal address.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CorrectedAddress {
+    #[schema(
+        required = true,
+        nullable = false,
+        max_length = 200,
+        pattern = r"^[^\x00-\x1f\x7f-\x9f]*\S[^\x00-\x1f\x7f-\x9f]*$"
+    )]
+    pub line1: Option<String>,
+    #[schema(max_length = 200, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")]
+    pub line2: Option<String>,
+    #[schema(max_length = 200, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")]
+    pub city: Option<String>,
+    #[schema(max_length = 200, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")]
+    pub state: Option<String>,
+    #[schema(max_length = 200, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")]
+    pub postal_code: Option<String>,
+    /// ISO 3166, two letters, of a country that the shop ships to.
+    #[schema(required = true, nullable = false, pattern = r"^\s*[A-Za-z]{2}\s*$")]
+    pub country: Option<String>,
+}
+
+/// Limit of characters in a name or a part of an address.
 const LONGEST: usize = 200;
 
 impl CustomerCorrection {
@@ -58,100 +89,212 @@ impl CustomerCorrection {
         }
     }
 
-    /// Checks all fields, and returns them without surrounding spaces.
+    /// Corrects a name and an email address. Only what differs is checked, because what is known may be against the rules:
+    /// Stripe has its own.
     ///
     /// # Errors
     /// Field errors.
-    pub fn check(&self) -> Result<CustomerCorrection> {
-        let mut field_errors = Vec::new();
-        let mut line = |name: &str, text: Option<&str>, most: usize| {
-            let text = text?.trim().to_owned();
-            if text.chars().count() > most || text.contains(char::is_control) {
-                let message = format!("must have at most {most} characters, on one line");
-                field_errors.push(FieldError::new(name, message));
-            }
-            Some(text)
+    pub fn applied_to_name(
+        &self,
+        name: Option<&str>,
+        email: Option<&str>,
+    ) -> Result<CorrectedContact> {
+        let mut check = Check::default();
+        let name = check.line(
+            "customer_name",
+            self.customer_name.as_deref(),
+            name,
+            LONGEST,
+        );
+        let email = check.email(self.email.as_deref(), email);
+        let changed = check.finish()?;
+        Ok(CorrectedContact {
+            name,
+            email,
+            changed,
+        })
+    }
+
+    /// The customer of the order as it should have been recorded, and the names of the columns that differ. Only those are
+    /// checked.
+    fn applied_to(&self, order: &Order) -> Result<(Customer, Vec<&'static str>)> {
+        let mut check = Check::default();
+        let mut line = |name, given: &Option<String>, known: &Option<String>, most| {
+            check.line(name, given.as_deref(), known.as_deref(), most)
         };
-        let customer_name = line("customer_name", self.customer_name.as_deref(), 200);
-        let email = line("email", self.email.as_deref(), 254);
-        let phone = line("phone", self.phone.as_deref(), 50);
-        let shipping_name = line("shipping_name", self.shipping_name.as_deref(), 200);
-        let address = self.shipping_address.as_ref().map(|address| {
-            let mut part = |name: &str, part: &Option<String>| {
-                let part = line(
-                    &format!("shipping_address.{name}"),
-                    part.as_deref(),
-                    LONGEST,
-                );
-                part.filter(|part| !part.is_empty())
-            };
-            Address {
-                line1: part("line1", &address.line1),
-                line2: part("line2", &address.line2),
-                city: part("city", &address.city),
-                state: part("state", &address.state),
-                postal_code: part("postal_code", &address.postal_code),
-                country: part("country", &address.country).map(|code| code.to_ascii_uppercase()),
-            }
-        });
-        if let Some(address) = address.as_ref().filter(|some| **some != Address::default()) {
-            if address.line1.is_none() {
-                let message = "is needed in an address";
-                field_errors.push(FieldError::new("shipping_address.line1", message));
-            }
-            let country = address.country.as_deref().unwrap_or_default();
-            if Zone::of_country(country).is_none() {
-                let message = "must be the two letters of a country, such as US";
-                field_errors.push(FieldError::new("shipping_address.country", message));
-            }
+        let mut customer = Customer {
+            customer_name: line(
+                "customer_name",
+                &self.customer_name,
+                &order.customer_name,
+                LONGEST,
+            ),
+            phone: line("phone", &self.phone, &order.phone, 50),
+            shipping_name: line(
+                "shipping_name",
+                &self.shipping_name,
+                &order.shipping_name,
+                LONGEST,
+            ),
+            email: check.email(self.email.as_deref(), order.email.as_deref()),
+            shipping_address: order.shipping_address.clone(),
+        };
+        if let Some(given) = &self.shipping_address {
+            check.address(
+                given.as_ref(),
+                &mut customer.shipping_address,
+                order.address(),
+            );
         }
-        if let Some(email) = email.as_deref().filter(|email| !email.is_empty())
-            && mail::parse_address(email).is_none()
-        {
-            field_errors.push(FieldError::new("email", "is no email address"));
+        Ok((customer, check.finish()?))
+    }
+}
+
+/// A name and an email address after a correction.
+pub struct CorrectedContact {
+    pub name: Option<String>,
+    pub email: Option<String>,
+    /// Names of the fields that differ.
+    pub changed: Vec<&'static str>,
+}
+
+/// Checks the given fields that differ from the known ones.
+#[derive(Default)]
+struct Check {
+    field_errors: Vec<FieldError>,
+    changed: Vec<&'static str>,
+}
+
+impl Check {
+    /// Returns the text to store: the known one, unless another is given.
+    fn line(
+        &mut self,
+        name: &'static str,
+        given: Option<&str>,
+        known: Option<&str>,
+        most: usize,
+    ) -> Option<String> {
+        let known = known.map(str::to_owned);
+        let Some(given) = given.map(trim) else {
+            return known;
+        };
+        if given == known.as_deref().and_then(trim) {
+            return known;
         }
-        match field_errors.is_empty() {
-            true => Ok(CustomerCorrection {
-                customer_name,
-                email,
-                phone,
-                shipping_name,
-                shipping_address: address,
-                send_confirmation: self.send_confirmation,
-            }),
-            false => Err(Error::Invalid(field_errors)),
+        self.changed.push(name);
+        self.length(name, given.as_deref(), most);
+        given
+    }
+
+    fn length(&mut self, name: &str, text: Option<&str>, most: usize) {
+        let text = text.unwrap_or_default();
+        if text.chars().count() > most || text.contains(char::is_control) {
+            let message = format!("must have at most {most} characters, on one line");
+            self.field_errors.push(FieldError::new(name, message));
         }
     }
 
-    /// The customer of the order as it should have been recorded, and the names of the columns that differ.
-    fn applied_to(self, order: &Order) -> (Customer, Vec<&'static str>) {
-        let mut changed = Vec::new();
-        let mut text = |name: &'static str, new: Option<String>, old: &Option<String>| {
-            let new = match new {
-                Some(new) => Some(new).filter(|new| !new.is_empty()),
-                None => old.clone(),
-            };
-            if new != *old {
-                changed.push(name);
-            }
-            new
-        };
-        let mut customer = Customer {
-            customer_name: text("customer_name", self.customer_name, &order.customer_name),
-            email: text("email", self.email, &order.email),
-            phone: text("phone", self.phone, &order.phone),
-            shipping_name: text("shipping_name", self.shipping_name, &order.shipping_name),
-            shipping_address: order.shipping_address.clone(),
-        };
-        if let Some(address) = self.shipping_address
-            && address != order.address().unwrap_or_default()
-        {
-            customer.shipping_address = (address != Address::default())
-                .then(|| serde_json::to_value(address).expect("texts are JSON"));
-            changed.push("shipping_address");
+    fn email(&mut self, given: Option<&str>, known: Option<&str>) -> Option<String> {
+        let email = self.line("email", given, known, 254);
+        let is_wrong = |email: &str| mail::parse_address(email).is_none();
+        if self.changed.contains(&"email") && email.as_deref().is_some_and(is_wrong) {
+            let message = "is no email address";
+            self.field_errors.push(FieldError::new("email", message));
         }
-        (customer, changed)
+        email
     }
+
+    /// Replaces the stored address if another is given.
+    fn address(
+        &mut self,
+        given: Option<&CorrectedAddress>,
+        stored: &mut Option<Value>,
+        known: Option<Address>,
+    ) {
+        let known = known.unwrap_or_default().trimmed();
+        let address = given.map(CorrectedAddress::address).unwrap_or_default();
+        if address == known {
+            return;
+        }
+        self.changed.push("shipping_address");
+        if given.is_none() {
+            *stored = None;
+            return;
+        }
+        for ((name, part), (_, known)) in address.parts().into_iter().zip(known.parts()) {
+            if part != known {
+                self.length(&format!("shipping_address.{name}"), part, LONGEST);
+            }
+        }
+        let mut wrong = |name: &str, message: &str| {
+            let name = format!("shipping_address.{name}");
+            self.field_errors.push(FieldError::new(name, message));
+        };
+        if address.line1.is_none() {
+            wrong("line1", "is needed in an address");
+        }
+        let country = address.country.as_deref().unwrap_or_default();
+        if address.country != known.country && address::country_name(country).is_none()
+            || address.country.is_none()
+        {
+            wrong(
+                "country",
+                "must be the two letters of a country that the shop ships to, such as US",
+            );
+        }
+        *stored = Some(serde_json::to_value(address).expect("texts are JSON"));
+    }
+
+    fn finish(self) -> Result<Vec<&'static str>> {
+        match self.field_errors.is_empty() {
+            true => Ok(self.changed),
+            false => Err(Error::Invalid(self.field_errors)),
+        }
+    }
+}
+
+impl CorrectedAddress {
+    fn address(&self) -> Address {
+        let CorrectedAddress {
+            line1,
+            line2,
+            city,
+            state,
+            postal_code,
+            country,
+        } = self.clone();
+        let address = Address {
+            line1,
+            line2,
+            city,
+            state,
+            postal_code,
+            country,
+        };
+        address.trimmed()
+    }
+}
+
+/// Removes surrounding spaces. None where nothing is left.
+fn trim(text: &str) -> Option<String> {
+    Some(text.trim().to_owned()).filter(|text| !text.is_empty())
+}
+
+/// Reads null, which removes a text, as an empty one.
+fn null_as_empty<'de, D: Deserializer<'de>>(
+    input: D,
+) -> std::result::Result<Option<String>, D::Error> {
+    let text = Option::<String>::deserialize(input)?;
+    Ok(Some(text.unwrap_or_default()))
+}
+
+/// Reads null as a value that was given.
+fn null_or_given<'de, D, T>(input: D) -> std::result::Result<Option<Option<T>>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    Option::<T>::deserialize(input).map(Some)
 }
 
 /// Kind of the timeline entry of corrected data.
@@ -183,7 +326,7 @@ pub async fn correct_customer(
         let why = format!("{} is not paid.", order.display_number());
         return Err(Error::Conflict(Code::NotPaid, why));
     }
-    let (customer, changed) = correction.check()?.applied_to(order);
+    let (customer, changed) = correction.applied_to(order)?;
     let mut after = order.clone();
     if !changed.is_empty() {
         after = store::set_customer(conn, order.id, &customer, &changed).await?;
@@ -192,7 +335,8 @@ pub async fn correct_customer(
     }
     let corrections = store::count_timeline_entries(conn, order.id, CORRECTED).await?;
     if changed.contains(&"shipping_address") {
-        after = check_address(conn, &after, actor, corrections).await?;
+        let states = (has_address(order), &after);
+        after = check_address(conn, states, actor, corrections).await?;
     }
     Ok(CorrectedCustomer {
         order: after,
@@ -204,7 +348,7 @@ pub async fn correct_customer(
 /// Settles or raises the review items about a corrected address.
 async fn check_address(
     conn: &mut PgConnection,
-    order: &Order,
+    (had_address, order): (bool, &Order),
     actor: &str,
     corrections: i64,
 ) -> Result<Order> {
@@ -213,16 +357,15 @@ async fn check_address(
     let outside_zone =
         matches!((order.shipping_zone, zone), (Some(paid), Some(now)) if paid != now);
     let (id, result) = (order.id, "the address is corrected");
-    match outside_zone {
-        true if !order.outside_zone => {
-            let cause = format!("outside_zone:{id}:{corrections}");
-            flag_outside_zone(conn, id, actor, cause).await?;
-        }
-        true => {}
-        false => review_items::settle(conn, &format!("outside_zone:{id}"), actor, result).await?,
-    }
+    let cause = format!("outside_zone:{id}:{corrections}");
+    review_zone(conn, order, outside_zone, actor, cause, result).await?;
     if has_address(order) {
         review_items::settle(conn, &format!("address_missing:{id}"), actor, result).await?;
+    } else if had_address && order.paid_at.is_some() && !order.is_manual() {
+        let cause = format!("address_missing:{id}:{corrections}");
+        let text = "its address was removed, and nobody said where to ship it";
+        let item = NewItem::new(Kind::AddressMissing, cause, text);
+        review_items::flag(conn, id, actor, &item).await?;
     }
     store::set_outside_zone(conn, id, outside_zone).await
 }

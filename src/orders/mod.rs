@@ -23,7 +23,9 @@ mod view;
 pub use admin_routes::router;
 pub use browse::{OrderTab, browse, count_to_do};
 pub use cart::Cart;
-pub use customers::{CorrectedCustomer, CustomerCorrection, correct_customer, in_words};
+pub use customers::{
+    CorrectedAddress, CorrectedCustomer, CustomerCorrection, correct_customer, in_words,
+};
 pub use email_data::{email_data, shipped_email_data};
 pub use export::{export, usual_days};
 pub use figures::{BestSeller, Sales, best_sellers, sales_by_day};

@@ -86,11 +86,12 @@ pub async fn pay(conn: &mut PgConnection, id: OrderId, receipt: &Receipt) -> Res
     let paid_zone = country.and_then(Zone::of_country);
     let outside_zone =
         matches!((order.shipping_zone, paid_zone), (Some(zone), Some(paid)) if zone != paid);
-    let order = store::set_paid(conn, &order, receipt, outside_zone).await?;
+    let unpaid = order;
+    let order = store::set_paid(conn, &unpaid, receipt, outside_zone).await?;
     // Flagged, not refused: the owner can still ask for the difference, or refund.
-    if outside_zone {
-        flag_outside_zone(conn, id, "stripe", format!("outside_zone:{id}")).await?;
-    }
+    let cause = format!("outside_zone:{id}");
+    let result = "shipping to the address was paid";
+    review_zone(conn, &unpaid, outside_zone, "stripe", cause, result).await?;
     if !has_address(&order) {
         let text = "it is paid, and nobody said where to ship it";
         let cause = format!("address_missing:{id}");
@@ -100,16 +101,28 @@ pub async fn pay(conn: &mut PgConnection, id: OrderId, receipt: &Receipt) -> Res
     Ok(Settlement::Paid(order))
 }
 
-/// Flags an order whose address is outside the zone that was paid.
-pub(super) async fn flag_outside_zone(
+/// Flags an order whose address is outside the zone that was paid, or settles the items that said so. Does nothing where
+/// that was known before.
+pub(super) async fn review_zone(
     conn: &mut PgConnection,
-    id: OrderId,
+    order: &Order,
+    is_outside: bool,
     actor: &str,
     cause: String,
+    result: &str,
 ) -> Result<()> {
-    let text = "the address lies outside the shipping zone that was paid";
-    let item = NewItem::new(Kind::OutsideZone, cause, text);
-    review_items::flag(conn, id, actor, &item).await?;
+    let id = order.id;
+    match (order.outside_zone, is_outside) {
+        (false, true) => {
+            let text = "the address lies outside the shipping zone that was paid";
+            let item = NewItem::new(Kind::OutsideZone, cause, text);
+            review_items::flag(conn, id, actor, &item).await?;
+        }
+        (true, false) => {
+            review_items::settle(conn, &format!("outside_zone:{id}"), actor, result).await?;
+        }
+        _ => {}
+    }
     Ok(())
 }
 

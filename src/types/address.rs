@@ -19,6 +19,34 @@ pub struct Address {
 }
 
 impl Address {
+    /// All parts, with their names in JSON.
+    pub fn parts(&self) -> [(&'static str, Option<&str>); 6] {
+        [
+            ("line1", self.line1.as_deref()),
+            ("line2", self.line2.as_deref()),
+            ("city", self.city.as_deref()),
+            ("state", self.state.as_deref()),
+            ("postal_code", self.postal_code.as_deref()),
+            ("country", self.country.as_deref()),
+        ]
+    }
+
+    /// The same address without surrounding spaces and empty parts, the country in capitals.
+    pub fn trimmed(&self) -> Address {
+        let part = |part: &Option<String>| {
+            let part = part.as_deref().unwrap_or_default().trim();
+            (!part.is_empty()).then(|| part.to_owned())
+        };
+        Address {
+            line1: part(&self.line1),
+            line2: part(&self.line2),
+            city: part(&self.city),
+            state: part(&self.state),
+            postal_code: part(&self.postal_code),
+            country: part(&self.country).map(|code| code.to_ascii_uppercase()),
+        }
+    }
+
     /// Lines below the name in the format of the country's postal service. A foreign country comes last, in capitals.
     /// Missing parts leave no gap.
     pub fn lines(&self) -> Vec<String> {

@@ -125,6 +125,10 @@ async fn programs_correct_the_fields_that_they_name_before_and_after_shipping() 
             json!({"shipping_address": {"line1": "x".repeat(201), "country": "US"}}),
             "shipping_address.line1",
         ),
+        (
+            json!({"shipping_address": {"line1": "1 Oak", "country": "ZZ"}}),
+            "shipping_address.country",
+        ),
     ] {
         let refused = correct(&admin, &correction).await;
         assert_eq!(refused.field_errors(), [field], "{}", refused.text);
@@ -215,6 +219,7 @@ async fn a_late_or_repeated_event_does_not_change_a_correction_back() {
             order["customer_name"], "Jane Shopper",
             "it was not corrected"
         );
+        assert_eq!(open_items(&order), ["outside_zone"], "said once");
         order
     };
     shop.stripe
@@ -264,5 +269,95 @@ async fn a_refused_late_payment_is_told_to_the_corrected_address() {
     .await
     .expect("an email");
     assert_eq!(recipient, ("janet@example.com".into(), "Janet".into()));
+    shop.settles().await;
+}
+
+#[tokio::test]
+async fn an_address_goes_only_when_it_is_removed_on_purpose_and_that_is_said() {
+    let (shop, _, _) = two_sold().await;
+    let admin = shop.admin(&[Scope::OrdersRead, Scope::OrdersWrite]).await;
+    let order = async || admin.get(&format!("{API}/")).await.json;
+    let before = order().await;
+    let unknown = json!({"shipping_address": {"street": "1 Oak Street"}});
+    assert_eq!(correct(&admin, &unknown).await.status, 400);
+    let empty = correct(&admin, &json!({"shipping_address": {"city": " "}})).await;
+    assert_eq!(
+        empty.field_errors(),
+        ["shipping_address.country", "shipping_address.line1"]
+    );
+    assert_eq!(order().await, before);
+    for _ in 0..2 {
+        let removed = correct(&admin, &json!({"shipping_address": null, "phone": null})).await;
+        assert_eq!(removed.status, 200, "{}", removed.text);
+        assert!(removed.json["shipping_address"].is_null() && removed.json["phone"].is_null());
+        assert_eq!(open_items(&removed.json), ["address_missing"]);
+        let text = &removed.json["review_items"][0]["text"];
+        assert_eq!(
+            text,
+            "its address was removed, and nobody said where to ship it"
+        );
+        let home = json!({"line1": "9 Oak Street", "city": "Salem", "country": "US"});
+        let known = correct(&admin, &json!({"shipping_address": home})).await;
+        assert_eq!(open_items(&known.json), [] as [&str; 0]);
+    }
+    shop.settles().await;
+}
+
+#[tokio::test]
+async fn what_is_known_against_the_rules_stands_in_no_way() {
+    let (shop, _, _) = two_sold().await;
+    let staff = signed_in(&shop, STAFF).await;
+    let admin = shop.admin(&[Scope::OrdersRead, Scope::OrdersWrite]).await;
+    // Stripe has rules of its own, and a wallet may name a country alone.
+    sqlx::query(
+        "update orders
+         set customer_name = ' ' || repeat('x', 300), shipping_address = '{\"country\": \"ZZ\", \"po_box\": \"1\"}'",
+    )
+    .execute(&shop.db)
+    .await
+    .expect("other data");
+    let form = Form::to(&staff.get(ORDER).await.text, FORM);
+    let done = form.with(&[("email", "janet@example.com")]);
+    let done = done.send(&staff.client).await;
+    assert_eq!(done.status, 303, "{}", done.text);
+    let page = staff.get(ORDER).await.text;
+    assert!(page.contains("Customer corrected: email"), "{page}");
+    let order = admin.get(&format!("{API}/")).await.json;
+    assert_eq!(order["email"], "janet@example.com");
+    assert_eq!(
+        order["shipping_address"],
+        json!({"country": "ZZ", "po_box": "1"})
+    );
+    // What changes is checked.
+    let form = Form::to(&page, FORM);
+    let refused = form.with(&[("city", "Salem")]).send(&staff.client).await;
+    assert_eq!(refused.status, 400, "{}", refused.text);
+    assert!(refused.text.contains("id=\"customer-line1-error\""));
+    assert!(!refused.text.contains("id=\"customer-country-error\""));
+}
+
+#[tokio::test]
+async fn an_address_inside_the_zone_that_was_paid_needs_nobody() {
+    let (shop, session) = waiting().await;
+    let admin = shop.admin(&[Scope::OrdersRead, Scope::OrdersWrite]).await;
+    let abroad = json!({"line1": "1 King St", "city": "Toronto", "country": "CA"});
+    let outside = correct(&admin, &json!({"shipping_address": abroad})).await;
+    assert_eq!(open_items(&outside.json), ["outside_zone"]);
+    // As if the shopper had chosen that zone's rate.
+    sqlx::query("update orders set shipping_zone = 'north_america'")
+        .execute(&shop.db)
+        .await
+        .expect("another zone");
+    shop.stripe
+        .settle_delayed(&session, true)
+        .await
+        .expect("a decision");
+    shop.deliver().await;
+    let order = admin.get(&format!("{API}/")).await.json;
+    assert_eq!(
+        (&order["status"], &order["outside_zone"]),
+        (&json!("paid"), &json!(false))
+    );
+    assert_eq!(open_items(&order), [] as [&str; 0]);
     shop.settles().await;
 }
