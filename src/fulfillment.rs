@@ -137,6 +137,12 @@ struct ShipmentOf {
     /// The id, or the number as SB-1042.
     order: String,
     /// As for a single order, like the fields below.
+    #[serde(default)]
+    #[schema(
+        required = false,
+        max_length = 100,
+        pattern = r"^[^\x00-\x1f\x7f-\x9f]*$"
+    )]
     carrier: String,
     tracking_number: Option<String>,
     tracking_url: Option<String>,

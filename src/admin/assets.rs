@@ -58,6 +58,12 @@ pub static FORMS: LazyLock<Asset> = LazyLock::new(|| {
     Asset::new("forms", "js", "text/javascript; charset=utf-8", content)
 });
 
+/// Script of the pages that ship: copies addresses, recognizes carriers, scans barcodes. Pages work without it.
+pub static SHIP: LazyLock<Asset> = LazyLock::new(|| {
+    let content = include_str!("assets/ship.js");
+    Asset::new("ship", "js", "text/javascript; charset=utf-8", content)
+});
+
 /// The icon of browser tabs.
 pub static ICON: LazyLock<Asset> = LazyLock::new(|| {
     let content = include_str!("assets/icon.svg");
@@ -66,7 +72,7 @@ pub static ICON: LazyLock<Asset> = LazyLock::new(|| {
 
 /// `GET /admin/assets/{name}`
 pub async fn serve(Path(name): Path<String>) -> Result<Response> {
-    let asset = [&STYLE, &SCRIPT, &PRODUCT, &FORMS, &ICON]
+    let asset = [&STYLE, &SCRIPT, &PRODUCT, &FORMS, &SHIP, &ICON]
         .into_iter()
         .find(|asset| asset.name == name)
         .ok_or(Error::NotFound(""))?;

@@ -10,7 +10,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::assets::{FORMS, ICON, PRODUCT, SCRIPT, STYLE};
+use super::assets::{FORMS, ICON, PRODUCT, SCRIPT, SHIP, STYLE};
 use super::{NAVIGATION, NavItem};
 use crate::app::App;
 use crate::audit::Actor;
@@ -33,6 +33,10 @@ pub const NOTICE: &str = "admin_notice";
 /// Marks a response as an email to show in a frame, rather than a page of the admin.
 #[derive(Clone, Copy)]
 pub struct IsEmail;
+
+/// Marks a page that scans barcodes with the camera.
+#[derive(Clone, Copy)]
+pub struct UsesCamera;
 
 /// Context of one request to the admin. The layout creates it; handlers extract it.
 #[derive(Clone)]
@@ -90,6 +94,13 @@ impl AdminContext {
     pub fn show(&self, page: &impl Template) -> Result<Response> {
         let page = page.render().map_err(anyhow::Error::from)?;
         Ok(Html(page).into_response())
+    }
+
+    /// Responds with a page that may use the camera.
+    pub fn show_with_camera(&self, page: &impl Template) -> Result<Response> {
+        let mut response = self.show(page)?;
+        response.extensions_mut().insert(UsesCamera);
+        Ok(response)
     }
 
     /// Responds with an email as its reader sees it, to be shown in a frame of an admin page.
@@ -181,6 +192,11 @@ impl AdminContext {
     /// Returns the address of the script of product pages.
     pub fn product_script(&self) -> String {
         PRODUCT.path()
+    }
+
+    /// Returns the address of the script of pages that ship.
+    pub fn ship_script(&self) -> String {
+        SHIP.path()
     }
 
     /// Returns the address of the script of forms.

@@ -8,7 +8,7 @@ use super::context::AdminContext;
 use super::customer_form::{by_part, customer};
 use super::form::{Form, by_field};
 use super::image_form::ImageForm;
-use super::shipment_form::IMAGES;
+use super::shipment_form::{IMAGES, carrier};
 use super::{custom_orders as custom_order, order};
 use crate::app::App;
 use crate::custom_orders;
@@ -87,7 +87,7 @@ async fn shipment(
     let correcting = async {
         sent.check_files(IMAGES)?;
         let correction = ShipmentCorrection {
-            carrier: Some(sent.form.get("carrier")),
+            carrier: Some(carrier(&sent.form, &sent.form.get("tracking_number"))),
             tracking_number: Some(sent.form.get("tracking_number")),
             tracking_url: Some(sent.form.get("tracking_url")),
             images: Some(sent.image_ids()),

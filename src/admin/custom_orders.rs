@@ -43,6 +43,8 @@ struct CustomOrderPage<'a> {
     moves: Moves,
     /// Reasons not to ship now.
     warnings: Vec<String>,
+    /// Carrier of the shop's last shipment.
+    last_carrier: Option<String>,
     /// The shipment can be undone.
     may_unship: bool,
     /// Name of the form that was refused; the other forms are empty.
@@ -75,6 +77,7 @@ impl CustomOrderPage<'_> {
                 .as_ref()
                 .map(shipment_form::correction)
                 .unwrap_or_default(),
+            "ship" => shipment_form::prefilled(self.last_carrier.as_deref()),
             _ => Form::default(),
         }
     }
@@ -207,7 +210,8 @@ async fn detail(
         _ => Form::default(),
     };
     let verdict = form.verdict();
-    let page = context.show(&CustomOrderPage {
+    let page = context.show_with_camera(&CustomOrderPage {
+        last_carrier: orders::last_carrier(&mut conn).await?,
         refund_forms: refunds::forms(&payments, &sent),
         payments,
         refunds,

@@ -12,7 +12,9 @@ use axum::response::{IntoResponse, Redirect, Response};
 use futures_util::FutureExt;
 use uuid::Uuid;
 
-use super::context::{self, AdminContext, BROWSER, IsEmail, NOTICE, SESSION, VISITOR, too_long};
+use super::context::{
+    self, AdminContext, BROWSER, IsEmail, NOTICE, SESSION, UsesCamera, VISITOR, too_long,
+};
 use super::{Access, csrf, once, sign_in};
 use crate::app::App;
 use crate::auth::{self, Visit};
@@ -288,6 +290,10 @@ fn finish(context: &AdminContext, response: Response) -> Response {
         Some(IsEmail) => (EMAIL_POLICY, "SAMEORIGIN"),
         None => (POLICY, "DENY"),
     };
+    let features = match response.extensions().get::<UsesCamera>() {
+        Some(UsesCamera) => "camera=(self), geolocation=(), microphone=(), payment=(), usb=()",
+        None => "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
+    };
     let headers = response.headers_mut();
     for (name, value) in [
         (header::CONTENT_SECURITY_POLICY, policy),
@@ -295,10 +301,7 @@ fn finish(context: &AdminContext, response: Response) -> Response {
         (header::X_FRAME_OPTIONS, framing),
         // With `no-referrer`, forms would send `Origin: null`.
         (header::REFERRER_POLICY, "same-origin"),
-        (
-            HeaderName::from_static("permissions-policy"),
-            "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
-        ),
+        (HeaderName::from_static("permissions-policy"), features),
         (
             HeaderName::from_static("cross-origin-opener-policy"),
             "same-origin",

@@ -240,6 +240,9 @@ async fn page(
     if let (Some(shipment), false) = (&view.shipment, forms.correct_shipment.is_sent()) {
         forms.correct_shipment = shipment_form::correction(shipment);
     }
+    if !forms.ship.is_sent() {
+        forms.ship = shipment_form::prefilled(orders::last_carrier(&mut conn).await?.as_deref());
+    }
     if !forms.correct_customer.is_sent() {
         let order = &view.order;
         let (name, email) = (order.customer_name.as_deref(), order.email.as_deref());
@@ -254,7 +257,7 @@ async fn page(
         &forms.note,
     ];
     let faulty = sent.into_iter().any(Form::has_errors);
-    let shown = context.show(&OrderPage {
+    let shown = context.show_with_camera(&OrderPage {
         context,
         address: view.order.label(),
         warnings,

@@ -7,7 +7,7 @@ use axum::response::Response;
 
 use super::context::AdminContext;
 use super::form::Form;
-use super::shipment_form::shipment;
+use super::shipment_form::{prefilled, shipment};
 use super::sign_in::refused;
 use crate::app::App;
 use crate::error::{Code, Error, FieldError, Result};
@@ -23,11 +23,20 @@ struct ShipPage<'a> {
     form: Form,
 }
 
+/// Label of an order's tracking number: `SB-1042, Ann Lee: tracking number`.
+fn label(order: &Order) -> String {
+    let mut names = [&order.customer_name, &order.shipping_name].into_iter();
+    let name = names.find_map(|name| name.as_deref());
+    let of = name.map(|name| format!(", {name}")).unwrap_or_default();
+    format!("{}{of}: tracking number", order.display_number())
+}
+
 /// `GET /admin/orders/ship?order=SB-1042&order=SB-1043`
 pub async fn show(State(app): State<App>, context: AdminContext, query: Query) -> Result<Response> {
     let chosen = query.0.iter().filter(|(name, _)| name == "order");
     let chosen: Vec<&str> = chosen.map(|(_, number)| number.as_str()).collect();
-    page(&app, &context, &chosen, Form::default()).await
+    let last = orders::last_carrier(&mut *app.db.acquire().await?).await?;
+    page(&app, &context, &chosen, prefilled(last.as_deref())).await
 }
 
 async fn page(app: &App, context: &AdminContext, chosen: &[&str], form: Form) -> Result<Response> {
@@ -43,7 +52,7 @@ async fn page(app: &App, context: &AdminContext, chosen: &[&str], form: Form) ->
         found.extend(orders::find(&mut conn, id).await?);
     }
     let faulty = form.has_errors();
-    let shown = context.show(&ShipPage {
+    let shown = context.show_with_camera(&ShipPage {
         context,
         orders: found,
         form,

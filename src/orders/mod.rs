@@ -2,6 +2,7 @@
 
 mod admin_routes;
 mod browse;
+mod carriers;
 mod cart;
 mod customers;
 pub mod disputes;
@@ -22,6 +23,7 @@ mod view;
 
 pub use admin_routes::router;
 pub use browse::{OrderTab, browse, count_to_do};
+pub use carriers::{CARRIERS, Carrier, recognize};
 pub use cart::Cart;
 pub use customers::{
     CorrectedAddress, CorrectedCustomer, CustomerCorrection, correct_customer, in_words,
@@ -40,13 +42,13 @@ pub use settlement::{
     place_custom_order, record_dispute, record_refund,
 };
 pub use shipments::{
-    CARRIERS, Carrier, CorrectedShipment, NewShipment, ShipmentCorrection, correct_shipment,
-    deliver, is_shippable, may_unship, ship, shipment_cause, shipping_warnings, unship,
+    CorrectedShipment, NewShipment, ShipmentCorrection, correct_shipment, deliver, is_shippable,
+    may_unship, ship, shipment_cause, shipping_warnings, unship,
 };
 pub use shipping::Zone;
 pub use store::{
     OrderFilter, PlacedLine, add_timeline_entry, find, find_id, find_shipment, held_lines,
-    is_refunded_in_full, lines, list, lock, not_returned,
+    is_refunded_in_full, last_carrier, lines, list, lock, not_returned,
 };
 pub use view::{OrderView, resolve, view};
 

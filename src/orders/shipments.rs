@@ -6,10 +6,10 @@ use serde_json::{Value, json};
 use sqlx::PgConnection;
 use utoipa::ToSchema;
 
+use super::carriers::{self, tracking_page};
 use super::{Order, Shipment, Status, store};
 use crate::emails::ShipmentEmailData;
 use crate::error::{Code, Error, FieldError, Result};
-use crate::http::texts::ShortLine;
 use crate::images;
 use crate::orders::disputes::{self, Dispute, DisputeState};
 use crate::review_items::Kind;
@@ -19,10 +19,15 @@ use crate::types::ids::{ImageId, OrderId};
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewShipment {
-    /// Carrier, such as `USPS`.
-    #[schema(value_type = ShortLine)]
+    /// Carrier, such as `USPS`. Empty or not given: recognized from the tracking number.
+    #[serde(default)]
+    #[schema(
+        required = false,
+        max_length = 100,
+        pattern = r"^[^\x00-\x1f\x7f-\x9f]*$"
+    )]
     pub carrier: String,
-    /// Up to 100 letters, digits, spaces and hyphens.
+    /// Up to 100 letters, digits, spaces and hyphens. Of a scanned barcode of USPS or FedEx, the number in it is kept.
     #[schema(max_length = 100, pattern = "^[A-Za-z0-9 -]*$")]
     pub tracking_number: Option<String>,
     /// Tracking page, an http or https address. Derived from the number for common carriers.
@@ -42,8 +47,8 @@ pub struct NewShipment {
 #[derive(Clone, Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ShipmentCorrection {
-    /// Carrier, such as `USPS`.
-    #[schema(value_type = Option<ShortLine>)]
+    /// Carrier, such as `USPS`. Empty: recognized from the tracking number.
+    #[schema(max_length = 100, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")]
     pub carrier: Option<String>,
     /// Up to 100 letters, digits, spaces and hyphens; empty for none.
     #[schema(max_length = 100, pattern = "^[A-Za-z0-9 -]*$")]
@@ -146,57 +151,6 @@ impl Shipment {
     }
 }
 
-/// A carrier that forms suggest. They take any other name as well.
-pub struct Carrier {
-    pub name: &'static str,
-    /// Address of the public tracking page, up to the tracking number.
-    tracking_page: &'static str,
-}
-
-/// The suggested carriers, in the order that forms show.
-pub const CARRIERS: [Carrier; 8] = [
-    Carrier {
-        name: "USPS",
-        tracking_page: "https://tools.usps.com/go/TrackConfirmAction?tLabels=",
-    },
-    Carrier {
-        name: "UPS",
-        tracking_page: "https://www.ups.com/track?tracknum=",
-    },
-    Carrier {
-        name: "FedEx",
-        tracking_page: "https://www.fedex.com/fedextrack/?trknbr=",
-    },
-    Carrier {
-        name: "DHL",
-        tracking_page: "https://www.dhl.com/en/express/tracking.html?AWB=",
-    },
-    Carrier {
-        name: "Canada Post",
-        tracking_page: "https://www.canadapost-postescanada.ca/track-reperage/en#/search?searchFor=",
-    },
-    Carrier {
-        name: "Purolator",
-        tracking_page: "https://www.purolator.com/en/shipping/tracker?pin=",
-    },
-    Carrier {
-        name: "Royal Mail",
-        tracking_page: "https://www.royalmail.com/track-your-item#/tracking-results/",
-    },
-    Carrier {
-        name: "Australia Post",
-        tracking_page: "https://auspost.com.au/mypost/track/#/details/",
-    },
-];
-
-/// The public tracking page of a known carrier.
-fn tracking_page(carrier: &str, number: Option<&str>) -> Option<String> {
-    let mut carriers = CARRIERS.iter();
-    let known = carriers.find(|known| known.name.eq_ignore_ascii_case(carrier))?;
-    let digits: String = number?.split_whitespace().collect();
-    Some(format!("{}{digits}", known.tracking_page))
-}
-
 /// A shipment with validated fields.
 struct Checked {
     carrier: String,
@@ -208,25 +162,37 @@ struct Checked {
 impl NewShipment {
     /// Facts for the audit log.
     pub fn audit_facts(&self) -> Value {
+        let (carrier, number) = self.resolve();
         json!({
-            "carrier": self.carrier,
-            "tracking_number": self.tracking_number,
+            "carrier": carrier,
+            "tracking_number": Some(number).filter(|number| !number.is_empty()),
             "images": self.images.len(),
         })
+    }
+
+    /// Carrier and tracking number: the carrier that was named, or the one that the number tells. Either may be empty.
+    fn resolve(&self) -> (String, String) {
+        let number = self.tracking_number.as_deref().unwrap_or_default().trim();
+        let number = carriers::tracking_number(number);
+        let carrier = match self.carrier.trim() {
+            "" => carriers::recognize(&number).unwrap_or_default(),
+            named => named,
+        };
+        (carrier.to_owned(), number)
     }
 
     /// Validates the fields, and derives the tracking page for known carriers.
     fn check(&self) -> Result<Checked> {
         let mut field_errors = Vec::new();
-        let carrier = self.carrier.trim().to_owned();
-        if carrier.is_empty()
-            || carrier.chars().count() > 100
-            || carrier.chars().any(char::is_control)
-        {
-            field_errors.push(FieldError::new(
-                "carrier",
-                "must have 1 to 100 characters, on one line",
-            ));
+        let (carrier, number) = self.resolve();
+        let mut refuse = |why| field_errors.push(FieldError::new("carrier", why));
+        match carrier.chars().count() {
+            0 if number.is_empty() => refuse("is needed, or a tracking number that tells it"),
+            0 => refuse("is needed, because the tracking number does not tell it"),
+            count if count > 100 || carrier.chars().any(char::is_control) => {
+                refuse("must have 1 to 100 characters, on one line");
+            }
+            _ => {}
         }
         let given = |text: &Option<String>| {
             text.as_deref()
@@ -234,7 +200,7 @@ impl NewShipment {
                 .filter(|text| !text.is_empty())
                 .map(str::to_owned)
         };
-        let number = given(&self.tracking_number);
+        let number = (!number.is_empty()).then_some(number);
         // The number becomes a part of the carrier's address, where other characters would change its meaning.
         let is_plain = |number: &str| {
             number.len() <= 100

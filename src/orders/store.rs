@@ -5,8 +5,8 @@ mod lists;
 
 pub use lines::{
     Restock, count_shipments, count_since_shipped, delete_shipment, find_restock, find_shipment,
-    held_lines, insert_restock, insert_shipment, lines, not_returned, order_lines, quantities,
-    replace_shipment,
+    held_lines, insert_restock, insert_shipment, last_carrier, lines, not_returned, order_lines,
+    quantities, replace_shipment,
 };
 pub(super) use lists::matches;
 pub use lists::{

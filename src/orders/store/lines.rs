@@ -234,6 +234,15 @@ pub async fn count_since_shipped(conn: &mut PgConnection, id: OrderId, kind: &st
     Ok(count)
 }
 
+/// The carrier of the last shipment of the shop, custom orders included.
+pub async fn last_carrier(conn: &mut PgConnection) -> Result<Option<String>> {
+    let carrier =
+        sqlx::query_scalar("select carrier from shipments order by shipped_at desc limit 1")
+            .fetch_optional(conn)
+            .await?;
+    Ok(carrier)
+}
+
 /// The shipment of an order, if shipped.
 pub async fn find_shipment(conn: &mut PgConnection, id: OrderId) -> Result<Option<Shipment>> {
     let shipment = sqlx::query_as(

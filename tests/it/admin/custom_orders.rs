@@ -190,7 +190,7 @@ async fn a_piece_goes_from_request_to_completed_by_the_admin_alone() {
     assert!(
         refused
             .text
-            .contains("Carrier must have 1 to 100 characters")
+            .contains("Carrier is needed, because the tracking number does not tell it.")
     );
     assert!(
         refused.text.contains("value=\"9400 1000\""),

@@ -177,7 +177,7 @@ async fn an_order_shows_all_that_is_known_of_it() {
         "<img src=\"/media/a.png\"",
         "1 × $47.00",
         "<dd class=\"sum\">$52.00</dd>",
-        "<address class=\"label\">",
+        "<address class=\"label\" id=\"ship-to\">",
         // By the shop's clock, the day before.
         "paid <time datetime=\"2026-07-01T02:30:00+00:00\">Jun 30, 2026, 7:30 PM</time>",
         &format!("https://dashboard.stripe.com/test/payments/{payment}"),

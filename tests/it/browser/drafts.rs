@@ -269,7 +269,7 @@ async fn what_was_typed_is_shown_where_its_form_is_gone() {
     let ben = driver.opens(&shop, PHONE).await;
     ben.signs_in(STAFF).await;
     ben.goes_to("/admin/orders/SB-1001").await;
-    ben.fills("Carrier", "USPS").await;
+    ben.picks("USPS").await;
     ben.fills("Tracking number", "9400 1000").await;
     // Somebody else is faster.
     let admin = shop.admin(&Scope::ALL).await;

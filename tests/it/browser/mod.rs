@@ -5,6 +5,7 @@
 
 mod drafts;
 mod pages;
+mod shipping;
 mod uploads;
 mod walks;
 mod window;

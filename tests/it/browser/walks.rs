@@ -153,7 +153,7 @@ async fn a_piece_is_made_sold_shipped_and_paid_back() {
     ann.sees("Thank you for your order.").await;
     ann.driver.back().await.expect("a way back");
     let shipment = Images::take(&[(300, 200)]);
-    ann.fills("Carrier", "USPS").await;
+    ann.picks("USPS").await;
     ann.fills("Tracking number", "9400 1000").await;
     ann.attaches("Photos of the shipment", &shipment.paths())
         .await;
@@ -245,7 +245,8 @@ async fn a_custom_order_goes_from_request_to_completed() {
     ben.clicks("Start making it").await;
     ben.sees("Being made").await;
     let images = Images::take(&[(500, 400), (400, 500)]);
-    ben.fills("Carrier", "USPS").await;
+    ben.picks("Other").await;
+    ben.fills("Other carrier", "Bike courier").await;
     ben.fills("Tracking number", "9400 1000").await;
     ben.attaches("Photos of the finished piece", &images.paths())
         .await;

@@ -163,6 +163,13 @@ impl Window {
         field.send_keys(paths.join("\n")).await.expect("files");
     }
 
+    /// Picks the radio button that is called so.
+    pub(super) async fn picks(&self, name: &str) {
+        let path = format!("//label[input[@type='radio']][normalize-space(.)={name:?}]");
+        let label = self.finds(name, By::XPath(path)).await;
+        self.clicks_on(&label).await;
+    }
+
     /// Chooses the option that begins so.
     pub(super) async fn chooses(&self, label: &str, option: &str) {
         let field = self.field(label).await;

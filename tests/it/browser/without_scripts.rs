@@ -42,10 +42,13 @@ async fn without_scripts_the_admin_works_all_the_same() {
     ben.clicks_at(".thumb a[href='/admin/orders']").await;
     ben.clicks_at("#found a[href='/admin/orders/SB-1001']")
         .await;
-    ben.fills("Carrier", "USPS").await;
+    // The number tells the carrier.
+    ben.fills("Tracking number", "9400 1118 9922 3344 5566 77")
+        .await;
     ben.clicks("Mark shipped").await;
     ben.sees("Has it arrived?").await;
     assert_eq!(shop.statuses().await, ["shipped"]);
+    assert!(ben.shows("USPS 9400 1118 9922 3344 5566 77").await);
     let product = shop.client.get("/api/products/sunrise/").await.json;
     assert_eq!(product["price"], 4900);
     ben.heard_nothing_bad().await;

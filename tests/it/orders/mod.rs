@@ -1,5 +1,6 @@
 //! Orders after the payment: shipping, review items, and customers' data.
 
+mod carriers;
 mod corrections;
 mod customers;
 mod days;

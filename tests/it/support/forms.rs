@@ -99,6 +99,12 @@ impl Form {
                     self.buttons.push(name.zip(value));
                 }
             }
+            // A datalist proposes, and selects nothing.
+            ("option", _)
+                if self
+                    .fields
+                    .last()
+                    .is_none_or(|field| field.kind != "select") => {}
             ("option", _) => {
                 let text = after.split('<').next().map(decoded).unwrap_or_default();
                 let field = self.fields.last_mut().expect("a select");
@@ -136,9 +142,11 @@ impl Form {
         }
     }
 
-    /// What stands in a field.
+    /// What stands in a field; of radio buttons, the value of the checked one.
     pub fn get(&self, name: &str) -> &str {
-        let field = self.fields.iter().find(|field| field.name == name);
+        let mut fields = self.fields.iter();
+        let field =
+            fields.find(|field| field.name == name && (field.kind != "radio" || field.is_on));
         let field = field.unwrap_or_else(|| panic!("no field {name} in {self:#?}"));
         &field.value
     }

@@ -143,7 +143,7 @@ async fn orders_are_found_by_day_exported_and_shipped_many_at_once() {
         (json!({"shipments": []}), vec!["shipments"]),
         (twice, vec!["shipments[1].order"]),
         (
-            json!({"shipments": [{"order": "SB-1002"}]}),
+            json!({"shipments": [{"carrier": "UPS"}]}),
             vec!["shipments[0]"],
         ),
         (

@@ -13,6 +13,7 @@ use stripe_sandbox::Fault;
 
 use crate::admin::orders::two_sold;
 use crate::admin::{Browser, OWNER, signed_in};
+use crate::support::forms::Form;
 use crate::support::{Answer, Client, Shop, card, form_of, session_of};
 
 const ORDER: &str = "/admin/orders/SB-1001";
@@ -39,16 +40,8 @@ fn form_to(page: &str, action: &str) -> Fields {
 
 /// Sends a form as its page has it, with these fields changed and all others as they were rendered.
 async fn sends(browser: &Browser, on: &str, action: &str, changed: &[(&str, &str)]) -> Answer {
-    let mut fields = form_to(&browser.get(on).await.text, action);
-    for (name, value) in changed {
-        let field = fields.iter_mut().find(|(known, _)| known == name);
-        (*value).clone_into(&mut field.unwrap_or_else(|| panic!("no {name}")).1);
-    }
-    let fields: Vec<(&str, &str)> = fields
-        .iter()
-        .map(|(name, value)| (name.as_str(), value.as_str()))
-        .collect();
-    browser.submit(on, action, &fields).await
+    let form = Form::to(&browser.get(on).await.text, action).with(changed);
+    form.send(&browser.client).await
 }
 
 async fn program(shop: &Shop) -> Client {
