@@ -6,7 +6,7 @@ mod unship;
 
 pub use corrections::{Correction, correct_shipment, order_of};
 pub use customers::{CustomerChange, correct_customer, correct_customer_of_custom_order};
-pub use unship::{Unshipped, unship};
+pub use unship::{Unshipped, Unshipping, unship};
 
 use std::collections::HashSet;
 

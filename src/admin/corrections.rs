@@ -13,7 +13,7 @@ use super::{custom_orders as custom_order, order};
 use crate::app::App;
 use crate::custom_orders;
 use crate::error::{Error, Result};
-use crate::fulfillment::{self, Correction, CustomerChange, Unshipped};
+use crate::fulfillment::{self, Correction, CustomerChange, Unshipped, Unshipping};
 use crate::http::Path;
 use crate::orders::{self, ShipmentCorrection};
 use crate::types::ids::OrderId;
@@ -156,14 +156,7 @@ pub async fn correct_customer_of_custom_order(
     let correcting = async {
         let mut tx = app.db.begin().await?;
         let found = custom_orders::resolve(&mut tx, &id).await?;
-        let known = custom_orders::find(&mut tx, found).await?;
-        let known = known.ok_or(Error::NotFound("CustomOrder"))?;
-        let mut correction = customer(&form);
-        // Its order has the name and email that Stripe was given. Those follow only where they are corrected.
-        let others = |text: Option<String>, known: &str| text.filter(|text| text != known);
-        correction.customer_name = others(correction.customer_name, &known.name);
-        correction.email = others(correction.email, &known.email);
-        let actor = context.actor()?;
+        let (actor, correction) = (context.actor()?, customer(&form));
         let done = fulfillment::correct_customer_of_custom_order(
             &mut tx,
             &app,
@@ -224,12 +217,24 @@ async fn undo_shipping(
     subject: &Subject<'_>,
     form: &Form,
 ) -> Result<Response> {
-    let send_email = form.get("send_email") == "true";
+    let shipped_at = form.get("shipped_at");
+    let choices = Unshipping {
+        // A page that was loaded before the shipment was made anew does not undo that.
+        shipped_at: match shipped_at.is_empty() {
+            true => None,
+            false => Some(
+                shipped_at
+                    .parse()
+                    .map_err(|_| Error::invalid("shipped_at", "is no time"))?,
+            ),
+        },
+        send_email: form.get("send_email") == "true",
+    };
     let mut tx = app.db.begin().await?;
     let id = subject.order(&mut tx).await?;
-    let done = fulfillment::unship(&mut tx, app, &context.actor()?, id, send_email).await?;
+    let done = fulfillment::unship(&mut tx, app, &context.actor()?, id, &choices).await?;
     tx.commit().await?;
-    Ok(context.go_on(&subject.path(), &said_of_undo(&done, send_email)))
+    Ok(context.go_on(&subject.path(), &said_of_undo(&done, choices.send_email)))
 }
 
 fn said_of_undo(done: &Unshipped, send_email: bool) -> String {

@@ -56,7 +56,30 @@ impl LockedCustomOrder {
     }
 }
 
-/// State of a custom order for the audit log.
+/// Writes the audit entry of a change that leaves the custom order as `after`, and its quotes alone. `more` holds facts
+/// that it does not show.
+///
+/// # Errors
+/// As [`audit::record`].
+pub async fn record(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    action: &'static str,
+    (before, after): (&CustomOrder, &CustomOrder),
+    more: Value,
+) -> Result<()> {
+    let (was, mut is) = (
+        json!({"status": before.status}),
+        json!({"status": after.status}),
+    );
+    if let (Value::Object(is), Value::Object(more)) = (&mut is, more) {
+        is.extend(more);
+    }
+    let object = format!("custom_order:{}", after.display_number());
+    audit::record(conn, actor, action, &object, was, is).await
+}
+
+/// State of a custom order and its quotes for the audit log.
 fn audit_snapshot(custom_order: &CustomOrder, quotes: &[Quote]) -> Value {
     let quotes: Vec<Value> = quotes
         .iter()

@@ -17,7 +17,7 @@ mod store;
 mod view;
 
 pub use customer_emails::{send_confirmation_again, send_corrected_shipment, send_not_shipped_yet};
-pub use locks::lock_of;
+pub use locks::{lock_of, record};
 pub use new_quote::{NewQuote, Terms};
 pub use payment_links::{close_link, make_link, sweep};
 pub use quote_payments::{

@@ -1,5 +1,6 @@
 //! Changes of custom orders from the request to the shipment; those of their quotes are in [`super::quotes`].
 
+use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use sqlx::PgConnection;
 
@@ -198,13 +199,14 @@ pub async fn ship_piece(
 /// Marks a piece that was shipped by mistake as being made, and removes its shipment. The caller writes the audit entry.
 ///
 /// # Errors
-/// 409 `not_unshippable` or `refunded_in_full`, as [`orders::unship`].
+/// 409 `not_unshippable`, `refunded_in_full` or `shipment_differs`, as [`orders::unship`].
 pub async fn unship_piece(
     conn: &mut PgConnection,
     piece: &OrderedPiece,
+    shipped_at: Option<DateTime<Utc>>,
     actor: &str,
 ) -> Result<(OrderedPiece, Shipment)> {
-    let (order, shipment) = orders::unship(conn, &piece.order, actor).await?;
+    let (order, shipment) = orders::unship(conn, &piece.order, shipped_at, actor).await?;
     let custom_order = &piece.custom_order;
     let (status, note) = (Status::InProduction, "it was not shipped");
     let custom_order = store::set_status(conn, custom_order, status, actor, note).await?;

@@ -172,6 +172,8 @@ codes! {
             NotDeliverable = "not_deliverable",
             /// Shipping can be undone only within 7 days, and not after the delivery or a refund in full.
             NotUnshippable = "not_unshippable",
+            /// The order was shipped at another time than the named one.
+            ShipmentDiffers = "shipment_differs",
             /// The payment cannot be refunded through Stripe.
             NotRefundable = "not_refundable",
             /// All of the payment is refunded, or about to be.

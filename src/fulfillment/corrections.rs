@@ -140,21 +140,20 @@ pub async fn correct_shipment(
         _ => None,
     };
     if is_changed || emailed.is_some() {
-        let object = format!("order:{}", order.display_number());
-        let (before, mut after) = (
-            corrected.before.audit_facts(),
-            corrected.after.audit_facts(),
-        );
+        let before = corrected.before.audit_facts();
+        let mut after = corrected.after.audit_facts();
         after["is_emailed"] = emailed.is_some().into();
-        audit::record(
-            conn,
-            actor,
-            "order.correct_shipment",
-            &object,
-            before,
-            after,
-        )
-        .await?;
+        let (action, object) = match &piece {
+            Some(OrderedPiece { custom_order, .. }) => (
+                "custom_order.correct_shipment",
+                format!("custom_order:{}", custom_order.display_number()),
+            ),
+            None => (
+                "order.correct_shipment",
+                format!("order:{}", order.display_number()),
+            ),
+        };
+        audit::record(conn, actor, action, &object, before, after).await?;
     }
     Ok(Correction {
         order,

@@ -8,9 +8,9 @@ use utoipa_axum::routes;
 
 use super::lock;
 use crate::app::App;
-use crate::audit::{self, Actor};
+use crate::audit::Actor;
 use crate::auth::{Admin, Scope};
-use crate::custom_orders::{self, CustomOrderView};
+use crate::custom_orders::{self, CustomOrder, CustomOrderView, OrderedPiece};
 use crate::emails::{self, About, Email};
 use crate::error::answers::{BadRequest, BodyFailures, NotThere, TokenFailures};
 use crate::error::{Error, ErrorBody, Result};
@@ -114,35 +114,17 @@ pub async fn correct_customer(
     let (piece, before) = lock(conn, id).await?;
     let corrected = orders::correct_customer(conn, &before, correction, &actor.name).await?;
     let order = &corrected.order;
-    let mut changed = corrected.changed.clone();
-    let emailed = match &piece {
-        Some(piece) => {
-            let named = custom_orders::correct_name(conn, &piece.custom_order, correction).await?;
-            let others = named
-                .changed
-                .iter()
-                .filter(|name| !corrected.changed.contains(name));
-            changed.extend(others);
-            if !changed.is_empty() {
-                let (id, text) = (piece.custom_order.id, orders::in_words(&changed));
-                custom_orders::add_timeline_entry(conn, id, "customer", &actor.name, &text).await?;
-            }
-            let (to, order) = (&named.custom_order, Some(order));
-            let count = custom_orders::count_timeline_entries(conn, to.id, "customer").await?;
-            let cause = format!("{}:{count}", to.id);
-            match correction.send_confirmation
-                && count > 0
-                && custom_orders::send_confirmation_again(conn, app, to, order, &cause).await?
-            {
-                true => Some(to.email.clone()),
-                false => None,
-            }
-        }
-        None if correction.send_confirmation && corrected.corrections > 0 => {
+    if let Some(OrderedPiece { custom_order, .. }) = &piece {
+        let of_order = (Some(order), corrected.changed);
+        return correct_custom_order(conn, app, actor, custom_order, of_order, correction).await;
+    }
+    let changed = corrected.changed;
+    let emailed = match correction.send_confirmation && corrected.corrections > 0 {
+        true => {
             let cause = format!("{id}:{}", corrected.corrections);
             confirm_again(conn, order, &cause).await?
         }
-        None => None,
+        false => None,
     };
     if !changed.is_empty() || emailed.is_some() {
         let more = facts(&changed, emailed.as_ref());
@@ -155,7 +137,8 @@ pub async fn correct_customer(
     })
 }
 
-/// Corrects the customer's data of a custom order, and of its order if it has one.
+/// Corrects the customer's data of a custom order, and of its order if it has one. That has the name and email that Stripe
+/// was given: those follow only where they differ from the custom order's.
 ///
 /// Safe to repeat: data that is right already stays as it is.
 ///
@@ -170,31 +153,49 @@ pub async fn correct_customer_of_custom_order(
 ) -> Result<CustomerChange> {
     let before = custom_orders::lock(conn, id).await?;
     let before = before.ok_or(Error::NotFound("CustomOrder"))?;
-    if let Some(order) = before.order_id {
-        return correct_customer(conn, app, actor, order, correction).await;
+    let Some(order) = before.order_id else {
+        correction.check_before_payment()?;
+        let of_order = (None, Vec::new());
+        return correct_custom_order(conn, app, actor, &before, of_order, correction).await;
+    };
+    let mut correction = correction.clone();
+    let others = |text: Option<String>, known: &str| text.filter(|text| text.trim() != known);
+    correction.customer_name = others(correction.customer_name, &before.name);
+    correction.email = others(correction.email, &before.email);
+    correct_customer(conn, app, actor, order, &correction).await
+}
+
+/// Corrects name and email of a locked custom order. `of_order`: its order, if any, and what was corrected there.
+async fn correct_custom_order(
+    conn: &mut PgConnection,
+    app: &App,
+    actor: &Actor,
+    before: &CustomOrder,
+    (order, mut changed): (Option<&Order>, Vec<&'static str>),
+    correction: &CustomerCorrection,
+) -> Result<CustomerChange> {
+    let named = custom_orders::correct_name(conn, before, correction).await?;
+    let (id, custom_order) = (before.id, &named.custom_order);
+    for name in named.changed {
+        if !changed.contains(&name) {
+            changed.push(name);
+        }
     }
-    correction.check_before_payment()?;
-    let corrected = custom_orders::correct_name(conn, &before, correction).await?;
-    let is_changed = !corrected.changed.is_empty();
+    let is_changed = !changed.is_empty();
     if is_changed {
-        let text = orders::in_words(&corrected.changed);
+        let text = orders::in_words(&changed);
         custom_orders::add_timeline_entry(conn, id, "customer", &actor.name, &text).await?;
     }
-    let custom_order = &corrected.custom_order;
-    let corrections = custom_orders::count_timeline_entries(conn, id, "customer").await?;
-    let cause = format!("{id}:{corrections}");
-    let emailed = match correction.send_confirmation
-        && corrections > 0
-        && custom_orders::send_confirmation_again(conn, app, custom_order, None, &cause).await?
-    {
-        true => Some(custom_order.email.clone()),
-        false => None,
-    };
-    if is_changed || emailed.is_some() {
-        let object = format!("custom_order:{}", custom_order.display_number());
-        let after = facts(&corrected.changed, emailed.as_ref());
+    let count = custom_orders::count_timeline_entries(conn, id, "customer").await?;
+    let cause = format!("{id}:{count}");
+    let is_emailed = correction.send_confirmation
+        && count > 0
+        && custom_orders::send_confirmation_again(conn, app, custom_order, order, &cause).await?;
+    let emailed = is_emailed.then(|| custom_order.email.clone());
+    if is_changed || is_emailed {
+        let more = facts(&changed, emailed.as_ref());
         let action = "custom_order.correct_customer";
-        audit::record(conn, actor, action, &object, Value::Null, after).await?;
+        custom_orders::record(conn, actor, action, (before, custom_order), more).await?;
     }
     Ok(CustomerChange {
         is_changed,

@@ -1,7 +1,9 @@
 //! Orders that were marked as shipped by mistake.
 
 use axum::extract::State;
+use chrono::{DateTime, Utc};
 use serde::Deserialize;
+use serde_json::Value;
 use sqlx::PgConnection;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -11,12 +13,12 @@ use super::{lock, order_of};
 use crate::app::App;
 use crate::audit::Actor;
 use crate::auth::{Admin, Scope};
-use crate::custom_orders::{self, CustomOrderView};
+use crate::custom_orders::{self, CustomOrderView, OrderedPiece};
 use crate::emails::{self, About, Email};
 use crate::error::answers::{BadRequest, BodyFailures, NotThere, TokenFailures};
 use crate::error::{ErrorBody, Result};
 use crate::http::{Json, Path};
-use crate::orders::{self, Order, OrderView};
+use crate::orders::{self, Order, OrderView, Shipment};
 use crate::review_items;
 use crate::types::ids::OrderId;
 
@@ -30,16 +32,19 @@ pub fn router() -> OpenApiRouter<App> {
 /// Choices for undoing a shipment.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Unshipping {
+pub struct Unshipping {
+    /// `shipped_at` of the shipment, as it was read: one that was made since is not undone. A repeat with it is harmless.
+    pub shipped_at: Option<DateTime<Utc>>,
     /// Tells the customer that it has not been shipped yet. Nothing is sent if the email about the shipment had not gone
     /// out yet: that is withdrawn.
     #[serde(default)]
     #[schema(required = false)]
-    send_email: bool,
+    pub send_email: bool,
 }
 
 /// Marks an order that was shipped by mistake as paid and to be shipped, up to 7 days after that. Its shipment is removed.
-/// Pieces that went back into stock stay there, and no money moves.
+/// Pieces that went back into stock stay there, and no money moves. Safe to repeat with `shipped_at`: once it is undone, a
+/// repeat is refused.
 #[utoipa::path(
     post,
     path = "/api/admin/orders/{id}/unship",
@@ -50,7 +55,7 @@ struct Unshipping {
     responses(
         (status = 200, body = OrderView),
         BadRequest, TokenFailures, NotThere,
-        (status = 409, body = ErrorBody, description = "`not_unshippable`: not shipped, delivered, or shipped more than 7 days ago; `refunded_in_full`: all of its money is being refunded"),
+        (status = 409, body = ErrorBody, description = "`not_unshippable`: not shipped, delivered, or shipped more than 7 days ago; `refunded_in_full`: all of its money is being refunded; `shipment_differs`: shipped at another time than the named one"),
         BodyFailures,
     )
 )]
@@ -63,14 +68,14 @@ async fn unship_order(
     admin.may(Scope::OrdersWrite)?;
     let mut tx = app.db.begin().await?;
     let id = orders::resolve(&mut tx, &id).await?;
-    unship(&mut tx, &app, &admin.actor, id, choices.send_email).await?;
+    unship(&mut tx, &app, &admin.actor, id, &choices).await?;
     let view = orders::view(&mut tx, id).await?;
     tx.commit().await?;
     Ok(Json(view.shown_to(&admin)))
 }
 
 /// Marks a piece that was shipped by mistake as being made, up to 7 days after that. Its shipment is removed, and no money
-/// moves.
+/// moves. Safe to repeat with `shipped_at`: once it is undone, a repeat is refused.
 #[utoipa::path(
     post,
     path = "/api/admin/custom-orders/{id}/unship",
@@ -81,7 +86,7 @@ async fn unship_order(
     responses(
         (status = 200, body = CustomOrderView),
         BadRequest, TokenFailures, NotThere,
-        (status = 409, body = ErrorBody, description = "`not_shipped`: not paid yet; `not_unshippable`: not shipped, delivered, or shipped more than 7 days ago; `refunded_in_full`: all of its money is being refunded"),
+        (status = 409, body = ErrorBody, description = "`not_shipped`: not paid yet; `not_unshippable`: not shipped, delivered, or shipped more than 7 days ago; `refunded_in_full`: all of its money is being refunded; `shipment_differs`: shipped at another time than the named one"),
         BodyFailures,
     )
 )]
@@ -95,7 +100,7 @@ async fn unship_custom_order(
     let mut tx = app.db.begin().await?;
     let id = custom_orders::resolve(&mut tx, &id).await?;
     let order = order_of(&mut tx, id).await?;
-    unship(&mut tx, &app, &admin.actor, order, choices.send_email).await?;
+    unship(&mut tx, &app, &admin.actor, order, &choices).await?;
     let view = custom_orders::view(&mut tx, id).await?;
     tx.commit().await?;
     Ok(Json(view))
@@ -111,16 +116,16 @@ pub struct Unshipped {
 }
 
 /// Marks an order that was shipped by mistake as paid, and the custom order that it belongs to as being made. Emails about
-/// the shipment that wait are withdrawn. Emails the customer if `send_email` says so and they were told of the shipment.
+/// the shipment that wait are withdrawn. Emails the customer if asked to, and if they were told of the shipment.
 ///
 /// # Errors
-/// 404; 409 `not_unshippable` or `refunded_in_full`.
+/// 404; 409 `not_unshippable`, `refunded_in_full` or `shipment_differs`.
 pub async fn unship(
     conn: &mut PgConnection,
     app: &App,
     actor: &Actor,
     id: OrderId,
-    send_email: bool,
+    choices: &Unshipping,
 ) -> Result<Unshipped> {
     let (piece, before) = lock(conn, id).await?;
     let cause = orders::shipment_cause(conn, id).await?;
@@ -130,37 +135,63 @@ pub async fn unship(
         review_items::settle(conn, &format!("email:{email}"), &actor.name, result).await?;
     }
     let was_told = withdrawal.is_customer_told;
-    let tells = send_email && was_told;
-    let (order, shipment, emailed) = match &piece {
-        Some(piece) => {
-            let (piece, shipment) = custom_orders::unship_piece(conn, piece, &actor.name).await?;
-            let to = &piece.custom_order;
-            let is_queued =
-                tells && custom_orders::send_not_shipped_yet(conn, app, to, &cause).await?;
-            let emailed = is_queued.then_some(piece.custom_order.email);
-            (piece.order, shipment, emailed)
+    let tells = choices.send_email && was_told;
+    let (shipped_at, by) = (choices.shipped_at, &actor.name);
+    let (order, emailed) = match &piece {
+        Some(before) => {
+            let (piece, shipment) =
+                custom_orders::unship_piece(conn, before, shipped_at, by).await?;
+            let OrderedPiece {
+                custom_order: to,
+                order,
+            } = piece;
+            let is_emailed =
+                tells && custom_orders::send_not_shipped_yet(conn, app, &to, &cause).await?;
+            let states = (&before.custom_order, &to);
+            let more = facts(&shipment, was_told, is_emailed);
+            custom_orders::record(conn, actor, "custom_order.unship", states, more).await?;
+            (order, is_emailed.then_some(to.email))
         }
         None => {
-            let (order, shipment) = orders::unship(conn, &before, &actor.name).await?;
-            let mut emailed = order.email.clone().filter(|_| tells);
-            if let Some(recipient) = &emailed {
-                let email = Email::NotShippedYet {
-                    order: orders::email_data(conn, &order).await?,
-                };
-                let about = About::order(id);
-                let is_queued = emails::queue(conn, &email, &cause, recipient, None, about).await?;
-                emailed = emailed.filter(|_| is_queued);
-            }
-            (order, shipment, emailed)
+            let (order, shipment) = orders::unship(conn, &before, shipped_at, by).await?;
+            let emailed = match tells {
+                true => send_not_shipped_yet(conn, &order, &cause).await?,
+                false => None,
+            };
+            let more = facts(&shipment, was_told, emailed.is_some());
+            orders::record(conn, actor, "order.unship", (&before, &order), more).await?;
+            (order, emailed)
         }
     };
-    let mut more = shipment.audit_facts();
-    more["was_told"] = was_told.into();
-    more["is_emailed"] = emailed.is_some().into();
-    orders::record(conn, actor, "order.unship", (&before, &order), more).await?;
     Ok(Unshipped {
         order,
         was_told,
         emailed,
     })
+}
+
+/// Facts for the audit log.
+fn facts(shipment: &Shipment, was_told: bool, is_emailed: bool) -> Value {
+    let mut facts = shipment.audit_facts();
+    facts["was_told"] = was_told.into();
+    facts["is_emailed"] = is_emailed.into();
+    facts
+}
+
+/// Queues the email that an order is not shipped yet, and returns the address that it goes to. None where nobody can be
+/// emailed.
+async fn send_not_shipped_yet(
+    conn: &mut PgConnection,
+    order: &Order,
+    cause: &str,
+) -> Result<Option<String>> {
+    let Some(recipient) = &order.email else {
+        return Ok(None);
+    };
+    let email = Email::NotShippedYet {
+        order: orders::email_data(conn, order).await?,
+    };
+    let about = About::order(order.id);
+    let is_queued = emails::queue(conn, &email, cause, recipient, None, about).await?;
+    Ok(is_queued.then(|| recipient.clone()))
 }

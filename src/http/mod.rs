@@ -2,6 +2,7 @@
 //! docs/compatibility.md specifies it.
 
 pub mod idempotency;
+pub mod nulls;
 mod objects;
 pub mod rate_limit;
 pub mod texts;

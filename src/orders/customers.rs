@@ -1,6 +1,6 @@
 //! Corrections of the customer's data: who bought, and where it goes.
 
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use serde_json::Value;
 use sqlx::PgConnection;
 use utoipa::ToSchema;
@@ -9,6 +9,7 @@ use super::settlement::{has_address, review_zone};
 use super::store::Customer;
 use super::{Order, Zone, store};
 use crate::error::{Code, Error, FieldError, Result};
+use crate::http::nulls;
 use crate::mail;
 use crate::review_items::{self, Kind, NewItem};
 use crate::types::address::{self, Address};
@@ -17,21 +18,21 @@ use crate::types::address::{self, Address};
 #[derive(Clone, Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CustomerCorrection {
-    #[serde(default, deserialize_with = "null_as_empty")]
+    #[serde(default, deserialize_with = "nulls::null_as_empty")]
     #[schema(max_length = 200, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")]
     pub customer_name: Option<String>,
-    #[serde(default, deserialize_with = "null_as_empty")]
+    #[serde(default, deserialize_with = "nulls::null_as_empty")]
     #[schema(max_length = 254, pattern = r"^([^\x00]*@[^\x00]*|\s*)$")]
     pub email: Option<String>,
-    #[serde(default, deserialize_with = "null_as_empty")]
+    #[serde(default, deserialize_with = "nulls::null_as_empty")]
     #[schema(max_length = 50, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")]
     pub phone: Option<String>,
     /// Recipient of the shipment.
-    #[serde(default, deserialize_with = "null_as_empty")]
+    #[serde(default, deserialize_with = "nulls::null_as_empty")]
     #[schema(max_length = 200, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")]
     pub shipping_name: Option<String>,
     /// The whole address: parts that are not given are removed. Null removes it.
-    #[serde(default, deserialize_with = "null_or_given")]
+    #[serde(default, deserialize_with = "nulls::given")]
     #[schema(value_type = Option<CorrectedAddress>)]
     pub shipping_address: Option<Option<CorrectedAddress>>,
     /// Sends the confirmation again, with the corrected data.
@@ -278,23 +279,6 @@ impl CorrectedAddress {
 /// Removes surrounding spaces. None where nothing is left.
 fn trim(text: &str) -> Option<String> {
     Some(text.trim().to_owned()).filter(|text| !text.is_empty())
-}
-
-/// Reads null, which removes a text, as an empty one.
-fn null_as_empty<'de, D: Deserializer<'de>>(
-    input: D,
-) -> std::result::Result<Option<String>, D::Error> {
-    let text = Option::<String>::deserialize(input)?;
-    Ok(Some(text.unwrap_or_default()))
-}
-
-/// Reads null as a value that was given.
-fn null_or_given<'de, D, T>(input: D) -> std::result::Result<Option<Option<T>>, D::Error>
-where
-    D: Deserializer<'de>,
-    T: Deserialize<'de>,
-{
-    Option::<T>::deserialize(input).map(Some)
 }
 
 /// Kind of the timeline entry of corrected data.

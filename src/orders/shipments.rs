@@ -1,6 +1,6 @@
 //! Shipments: contents, carrier and tracking.
 
-use chrono::{TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use sqlx::PgConnection;
@@ -10,6 +10,7 @@ use super::carriers::{self, tracking_page};
 use super::{Order, Shipment, Status, store};
 use crate::emails::ShipmentEmailData;
 use crate::error::{Code, Error, FieldError, Result};
+use crate::http::nulls;
 use crate::images;
 use crate::orders::disputes::{self, Dispute, DisputeState};
 use crate::review_items::Kind;
@@ -47,18 +48,22 @@ pub struct NewShipment {
 #[derive(Clone, Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ShipmentCorrection {
-    /// Carrier, such as `USPS`. Empty: recognized from the tracking number.
+    /// Carrier, such as `USPS`. Null or empty: recognized from the tracking number.
+    #[serde(default, deserialize_with = "nulls::null_as_empty")]
     #[schema(max_length = 100, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")]
     pub carrier: Option<String>,
-    /// Up to 100 letters, digits, spaces and hyphens; empty for none.
+    /// Up to 100 letters, digits, spaces and hyphens; null or empty for none.
+    #[serde(default, deserialize_with = "nulls::null_as_empty")]
     #[schema(max_length = 100, pattern = "^[A-Za-z0-9 -]*$")]
     pub tracking_number: Option<String>,
-    /// Tracking page, an http or https address. Empty, or not given with another carrier or number: derived from the number
-    /// for common carriers.
+    /// Tracking page, an http or https address. Null or empty, or not given with another carrier or number: derived from
+    /// the number for common carriers.
+    #[serde(default, deserialize_with = "nulls::null_as_empty")]
     #[schema(max_length = 2000, pattern = r"^(\s*|\s*https?://[^\s/].*)$")]
     pub tracking_url: Option<String>,
     /// Ids of all images after the correction: up to 10.
-    #[schema(value_type = Option<Vec<ImageId>>, max_items = 10)]
+    #[serde(default, deserialize_with = "nulls::given")]
+    #[schema(value_type = Vec<ImageId>, required = false, max_items = 10)]
     pub images: Option<Vec<String>>,
     /// Emails the customer the corrected tracking.
     #[serde(default)]
@@ -68,25 +73,24 @@ pub struct ShipmentCorrection {
 
 impl ShipmentCorrection {
     /// The shipment as it should have been recorded.
-    fn applied_to(&self, shipment: &Shipment) -> NewShipment {
-        let carrier = self.carrier.clone();
-        let number = self.tracking_number.clone();
-        let differs =
-            |new: &Option<String>, known: &str| new.as_ref().is_some_and(|new| new.trim() != known);
-        let known = shipment.tracking_number.as_deref().unwrap_or_default();
-        let is_other = differs(&carrier, &shipment.carrier) || differs(&number, known);
-        let url = match is_other {
-            true => None,
-            false => shipment.tracking_url.clone(),
-        };
+    fn applied_to(&self, shipment: &Shipment) -> Result<Checked> {
         let images = shipment.images.iter().map(|image| image.0.clone());
-        NewShipment {
-            carrier: carrier.unwrap_or_else(|| shipment.carrier.clone()),
-            tracking_number: number.or_else(|| shipment.tracking_number.clone()),
-            tracking_url: self.tracking_url.clone().or(url),
+        let carrier = self.carrier.as_ref().unwrap_or(&shipment.carrier);
+        let number = self.tracking_number.as_ref();
+        let corrected = NewShipment {
+            carrier: carrier.clone(),
+            tracking_number: number.or(shipment.tracking_number.as_ref()).cloned(),
+            tracking_url: self.tracking_url.clone(),
             images: self.images.clone().unwrap_or_else(|| images.collect()),
             ship_anyway: false,
+        };
+        let mut checked = corrected.check()?;
+        let is_same =
+            checked.carrier == shipment.carrier && checked.number == shipment.tracking_number;
+        if is_same && self.tracking_url.is_none() {
+            checked.url.clone_from(&shipment.tracking_url);
         }
+        Ok(checked)
     }
 }
 
@@ -409,7 +413,7 @@ pub async fn correct_shipment(
         let why = format!("{} is not shipped.", order.display_number());
         return Err(Error::Conflict(Code::NotShipped, why));
     };
-    let checked = correction.applied_to(&before).check()?;
+    let checked = correction.applied_to(&before)?;
     let after = Shipment {
         carrier: checked.carrier,
         tracking_number: checked.number,
@@ -489,13 +493,19 @@ async fn check_unshippable(conn: &mut PgConnection, order: &Order) -> Result<Shi
 /// audit entry.
 ///
 /// # Errors
-/// 409 `not_unshippable` unless it was shipped a few days ago, or `refunded_in_full`.
+/// 409 `not_unshippable` unless it was shipped a few days ago, `refunded_in_full`, or `shipment_differs` where it was
+/// shipped at another time than `shipped_at`.
 pub async fn unship(
     conn: &mut PgConnection,
     order: &Order,
+    shipped_at: Option<DateTime<Utc>>,
     actor: &str,
 ) -> Result<(Order, Shipment)> {
     let shipment = check_unshippable(conn, order).await?;
+    if shipped_at.is_some_and(|known| known != shipment.shipped_at) {
+        let why = format!("{} was shipped again since.", order.display_number());
+        return Err(Error::Conflict(Code::ShipmentDiffers, why));
+    }
     store::delete_shipment(conn, order.id).await?;
     let note = format!("it was not shipped: {} is removed", shipment.in_words());
     let order = store::set_status(conn, order, Status::Paid, actor, &note).await?;

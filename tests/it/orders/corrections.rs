@@ -144,6 +144,10 @@ async fn programs_correct_only_what_they_name() {
     ] {
         assert_eq!(correct(&admin, &correction).await.field_errors(), fields);
     }
+    for field in ["carrier", "images"] {
+        let none = correct(&admin, &json!({ field: null })).await;
+        assert_eq!(none.field_errors(), [field], "{}", none.text);
+    }
     // Nothing was ever corrected, so there is nothing to tell.
     let same = json!({"carrier": "USPS", "send_email": true});
     assert_eq!(correct(&admin, &same).await.status, 200);
@@ -178,6 +182,7 @@ async fn programs_correct_only_what_they_name() {
             json!(format!("{usps}9402")),
         ),
         (json!({"carrier": "A friend"}), json!("9402"), json!(null)),
+        (json!({"tracking_number": null}), json!(null), json!(null)),
     ] {
         let answer = correct(&admin, &correction).await;
         assert_eq!(answer.status, 200, "{}", answer.text);
@@ -197,6 +202,7 @@ async fn programs_correct_only_what_they_name() {
             "tracking number 9401 → none",
             "tracking number none → 9402",
             "carrier USPS → A friend",
+            "tracking number 9402 → none",
         ]
     );
     // One email per correction, however often it is asked for; and after the delivery, too.

@@ -107,6 +107,36 @@ async fn a_shipment_by_mistake_is_undone_on_the_page_and_shipped_again() {
 }
 
 #[tokio::test]
+async fn only_the_shipment_that_was_seen_is_undone() {
+    let (shop, _, _) = two_sold().await;
+    let (owner, admin) = (signed_in(&shop, OWNER).await, program(&shop).await);
+    let refused = async |body: &Value| {
+        let answer = unship(&admin, body).await;
+        (answer.status, answer.json["code"].clone())
+    };
+    let first = ship(&admin).await.json["shipment"]["shipped_at"].clone();
+    let page = owner.get(ORDER).await.text;
+    let seen = json!({"shipped_at": first});
+    assert_eq!(unship(&admin, &seen).await.status, 200);
+    assert_eq!(refused(&seen).await, (409, json!("not_unshippable")));
+    // A repeat that comes late, and a page that was loaded before, leave the next shipment alone.
+    assert_eq!(ship(&admin).await.status, 200);
+    assert_eq!(refused(&seen).await, (409, json!("shipment_differs")));
+    let late = Form::to(&page, UNSHIP).send(&owner.client).await;
+    assert_eq!(late.status, 409, "{}", late.text);
+    assert!(
+        late.text.contains("was shipped again since"),
+        "{}",
+        late.text
+    );
+    assert_eq!(status(&admin).await, "shipped");
+    let form = Form::to(&owner.get(ORDER).await.text, UNSHIP);
+    assert_eq!(form.send(&owner.client).await.status, 303);
+    assert_eq!(status(&admin).await, "paid");
+    shop.settles().await;
+}
+
+#[tokio::test]
 async fn shipping_is_undone_within_seven_days_and_before_the_delivery_or_a_refund_in_full() {
     let (shop, _, _) = two_sold().await;
     let (owner, admin) = (signed_in(&shop, OWNER).await, program(&shop).await);
