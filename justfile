@@ -9,7 +9,7 @@ run *arguments:
     cargo run -- {{ arguments }}
 
 # Tests that take more than some seconds each, by parts of their names
-slow := "every_form:: poolers:: database_outages:: hostile_connections:: migrations:: process::endurance:: process::load:: process::resources:: bad_input::oddities:: to_ship::races:: nothing_that_a_visitor_types a_misspelling_is_answered a_request_that_never_finishes a_course_told_in_any_order a_newer_one_are_told_apart_in_any_order five_hundred_products ten_images_of_seven process::restore:: copies_share_a_folder by_every_kind_of_line"
+slow := "images:: admin::guessing:: every_form:: poolers:: database_outages:: hostile_connections:: migrations:: process::endurance:: process::load:: process::resources:: bad_input::oddities:: to_ship::races:: nothing_that_a_visitor_types a_misspelling_is_answered a_request_that_never_finishes a_course_told_in_any_order a_newer_one_are_told_apart_in_any_order five_hundred_products ten_images_of_seven process::restore:: copies_share_a_folder by_every_kind_of_line page_by_page_and_not_for_ever without_our_own_forms_token withdrawals_and_payments_at_once"
 
 # Run the tests, without the slow ones below
 test *arguments:
@@ -17,7 +17,7 @@ test *arguments:
 
 # Run the tests that wait long, or try very much
 slow *arguments:
-    cargo test --test it every_form:: -- {{ slow }} {{ arguments }}
+    cargo test --lib --test it every_form:: -- {{ slow }} {{ arguments }}
 
 # Break everything while people buy, then compare the books
 chaos *arguments:

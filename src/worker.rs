@@ -173,27 +173,15 @@ fn options(app: &App, database: LaneDatabase, lanes: &[Lane], wake: &Arc<Notify>
         .define_jobs(lanes.iter().copied().map(definition))
 }
 
-/// Runs all due jobs and returns. Emails are sent one by one, in order; four other jobs run concurrently.
+/// Runs all due jobs, one by one, and returns.
 ///
 /// # Errors
 /// If the queue's schema cannot be prepared, or the database fails.
 pub async fn run_once(app: &App) -> anyhow::Result<()> {
-    let (emails, others): (Vec<Lane>, Vec<Lane>) =
-        Lane::ALL.iter().partition(|lane| **lane == Lane::Email);
     let wake = Arc::default();
-    let options = |lanes: &[Lane]| {
-        options(
-            app,
-            LaneDatabase::new(wakes::queue(app), &wake),
-            lanes,
-            &wake,
-        )
-    };
-    let emails = options(&emails).concurrency(1).init().await?;
-    let others = options(&others).concurrency(4).init().await?;
-    let (emails, others) = tokio::join!(emails.run_once(), others.run_once());
-    emails?;
-    others?;
+    let database = LaneDatabase::new(wakes::queue(app), &wake);
+    let options = options(app, database, &Lane::ALL, &wake).concurrency(1);
+    options.init().await?.run_once().await?;
     Ok(())
 }
 

@@ -128,21 +128,24 @@ pub fn router(app: App, pages: Option<Router>) -> Router {
         .split_for_parts();
     describe_responses(&mut document);
 
-    let context = admin::router(&app)
-        .layer(DefaultBodyLimit::max(BODY_LIMIT))
-        .layer(from_fn_with_state(load.clone(), load_shedding::bound));
+    let context = admin::router(&app).layer((
+        from_fn_with_state(load.clone(), load_shedding::bound),
+        DefaultBodyLimit::max(BODY_LIMIT),
+    ));
     let mut shop = api
         .route("/healthz", get(async || Json(json!({"status": "up"}))))
         .route("/readyz", get(ready))
         .route("/media/{*path}", get(image))
         .fallback(async || Error::NotFound(""))
         .method_not_allowed_fallback(method_not_allowed)
-        .layer(DefaultBodyLimit::max(BODY_LIMIT))
-        .layer(CompressionLayer::new())
-        .layer(from_fn_with_state(app.clone(), time_out))
-        // Inside of CORS: the storefront must be able to read the response that tells it to retry.
-        .layer(from_fn_with_state(load, load_shedding::bound))
-        .layer(cors(&app.config))
+        .layer((
+            cors(&app.config),
+            // Inside of CORS: the storefront must be able to read the response that tells it to retry.
+            from_fn_with_state(load, load_shedding::bound),
+            from_fn_with_state(app.clone(), time_out),
+            CompressionLayer::new(),
+            DefaultBodyLimit::max(BODY_LIMIT),
+        ))
         .with_state(app.clone())
         .merge(context);
     if let Some(pages) = pages {
@@ -172,25 +175,25 @@ pub fn metrics_router(app: App) -> Router {
 }
 
 /// Adds the middleware of every response, and request logging. It wraps the routes, so that the log contains their
-/// patterns.
+/// patterns. All layers at once, the outermost first: one by one, each would box every route again.
 fn framed(router: Router, app: &App) -> Router {
-    router
-        .layer(CatchPanicLayer::custom(panicked))
-        .layer(from_fn_with_state(app.clone(), security_headers))
-        .layer(PropagateRequestIdLayer::x_request_id())
-        .layer(
-            TraceLayer::new_for_http()
-                .make_span_with(request_span)
-                .on_failure(broken_off),
-        )
-        .layer(SetRequestIdLayer::x_request_id(MakeRequestUuid))
-        .layer(from_fn(plain_request_id))
-        .layer(from_fn_with_state(app.clone(), count))
-        .layer(SetSensitiveRequestHeadersLayer::new([
+    let tracing = TraceLayer::new_for_http()
+        .make_span_with(request_span)
+        .on_failure(broken_off);
+    router.layer((
+        SetSensitiveRequestHeadersLayer::new([
             header::AUTHORIZATION,
             header::COOKIE,
             HeaderName::from_static("stripe-signature"),
-        ]))
+        ]),
+        from_fn_with_state(app.clone(), count),
+        from_fn(plain_request_id),
+        SetRequestIdLayer::x_request_id(MakeRequestUuid),
+        tracing,
+        PropagateRequestIdLayer::x_request_id(),
+        from_fn_with_state(app.clone(), security_headers),
+        CatchPanicLayer::custom(panicked),
+    ))
 }
 
 /// `GET /readyz`: checks database, migrations and worker. A 503 names what is missing.

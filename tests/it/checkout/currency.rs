@@ -242,7 +242,7 @@ fn started(database: &Database, currency: &str, command: &[&str]) -> (bool, Stri
 #[tokio::test]
 async fn a_shop_with_prices_in_another_currency_does_not_start_and_says_what_to_do() {
     let database = Database::create().await;
-    let db = database.connect().await;
+    let db = database.connect();
     sqlx::query(
         "insert into products (id, name, slug, lighter_type, price)
          select 'p' || n, 'Piece ' || n, 'piece-' || n, 1, 4700 from generate_series(1, 3) n",

@@ -137,7 +137,7 @@ async fn a_quote_lapses_when_its_day_is_over_in_the_shop_and_not_before() {
 #[tokio::test]
 async fn a_time_zone_that_postgresql_does_not_know_is_refused_at_the_start() {
     let database = Database::create().await;
-    let db = database.connect().await;
+    let db = database.connect();
     db::check_time_zone(&db, "America/Los_Angeles")
         .await
         .expect("a known one");

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{LazyLock, OnceLock, mpsc};
 use std::time::Duration;
 
 use embedded_postgres::{Cluster, Settings};
@@ -46,17 +46,13 @@ impl Database {
         let data_folder = Path::new(env!("CARGO_TARGET_TMPDIR"))
             .join("data")
             .join(&name);
-        let mut admin = admin().await;
         static TABLESPACE: OnceCell<&'static str> = OnceCell::const_new();
         let tablespace = TABLESPACE.get_or_init(tablespace).await;
         // The names are ours, of letters and digits.
         let sql = format!(
             "create database {name} template {template} strategy file_copy tablespace {tablespace}"
         );
-        sqlx::query(AssertSqlSafe(sql))
-            .execute(&mut admin)
-            .await
-            .expect("a database");
+        Admin::run(Task::Create(sql)).expect("a database");
         Database {
             name,
             folder,
@@ -69,10 +65,9 @@ impl Database {
         pools(&self.name)
     }
 
-    pub async fn connect(&self) -> PgPool {
-        db::connect(cluster().connect_options(&self.name), 16)
-            .await
-            .expect("a pool")
+    /// A pool for the test itself.
+    pub fn connect(&self) -> PgPool {
+        self.pools().beside(16)
     }
 
     pub fn name(&self) -> &str {
@@ -92,23 +87,58 @@ impl Database {
 
 impl Drop for Database {
     fn drop(&mut self) {
-        let name = self.name.clone();
-        let dropping = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .expect("a runtime");
-            runtime.block_on(async {
-                let sql = format!("drop database if exists {name} with (force)");
-                let mut admin = admin().await;
-                empty(&mut admin, &name).await;
-                // A database that stays behind harms nobody; a panic here would hide the test's own.
-                let _ = sqlx::query(AssertSqlSafe(sql)).execute(&mut admin).await;
-            });
-        });
-        let _ = dropping.join();
+        // A database that stays behind harms nobody; a panic here would hide the test's own.
+        let _ = Admin::run(Task::Drop(self.name.clone()));
         let _ = std::fs::remove_dir_all(&self.folder);
         let _ = std::fs::remove_dir_all(&self.data_folder);
+    }
+}
+
+/// The one who makes and drops databases: a thread with one connection, since a connection costs as much as a database.
+struct Admin;
+
+enum Task {
+    /// The statement that makes a database.
+    Create(String),
+    /// The name of one.
+    Drop(String),
+}
+
+type Reply = mpsc::SyncSender<Result<(), sqlx::Error>>;
+
+impl Admin {
+    /// Waits for it, whatever runtime the caller is in.
+    fn run(task: Task) -> Result<(), sqlx::Error> {
+        static TASKS: LazyLock<mpsc::Sender<(Task, Reply)>> = LazyLock::new(|| {
+            let (tasks, waiting) = mpsc::channel();
+            std::thread::spawn(move || Admin::work(&waiting));
+            tasks
+        });
+        let (reply, done) = mpsc::sync_channel(1);
+        TASKS.send((task, reply)).expect("a thread at work");
+        done.recv().expect("a thread at work")
+    }
+
+    fn work(waiting: &mpsc::Receiver<(Task, Reply)>) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        let mut conn = runtime.block_on(admin());
+        for (task, reply) in waiting {
+            let done = runtime.block_on(async {
+                let sql = match task {
+                    Task::Create(sql) => sql,
+                    Task::Drop(name) => {
+                        empty(&mut conn, &name).await;
+                        format!("drop database if exists {name} with (force)")
+                    }
+                };
+                sqlx::query(AssertSqlSafe(sql)).execute(&mut conn).await
+            });
+            // A caller that is gone wants no answer.
+            let _ = reply.send(done.map(drop));
+        }
     }
 }
 

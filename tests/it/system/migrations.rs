@@ -154,7 +154,7 @@ async fn apply_beside_traffic(
 async fn each_migration_after_the_clean_set_applies_to_a_full_shop_that_sells_meanwhile() {
     let _seat = heavy().await;
     let database = Database::empty().await;
-    let db = database.connect().await;
+    let db = database.connect();
     let mut conn = db::migrating(&db).await.expect("a connection");
     let (clean, mut later): (Vec<Migration>, Vec<Migration>) = db::MIGRATOR
         .iter()
@@ -258,7 +258,7 @@ fn indexes_of_tables_in_use_are_built_while_others_write() {
 #[tokio::test]
 async fn a_database_of_an_unreleased_version_is_refused_in_words_and_left_alone() {
     let database = Database::empty().await;
-    let db = database.connect().await;
+    let db = database.connect();
     let mut conn = db::migrating(&db).await.expect("a connection");
     let old = sample(1, "create table categories (id bigint primary key)");
     db::apply(&mut conn, &Migrator::with_migrations(vec![old]))
@@ -288,7 +288,7 @@ async fn a_database_of_an_unreleased_version_is_refused_in_words_and_left_alone(
 #[tokio::test]
 async fn an_index_that_was_left_half_built_is_built_anew() {
     let database = Database::empty().await;
-    let db = database.connect().await;
+    let db = database.connect();
     let index = sample(
         9999,
         "-- no-transaction
@@ -322,7 +322,7 @@ async fn an_index_that_was_left_half_built_is_built_anew() {
 #[tokio::test]
 async fn processes_that_start_together_migrate_one_after_the_other() {
     let database = Database::empty().await;
-    let db = database.connect().await;
+    let db = database.connect();
     let starts = (0..4).map(|_| {
         let db = db.clone();
         tokio::spawn(async move { db::migrate(&db).await })
@@ -340,7 +340,7 @@ async fn processes_that_start_together_migrate_one_after_the_other() {
 #[tokio::test]
 async fn a_migration_that_cannot_have_its_lock_lets_others_pass_and_comes_again() {
     let database = Database::empty().await;
-    let db = database.connect().await;
+    let db = database.connect();
     db::migrate(&db).await.expect("the migrations");
     // A long report of somebody's reads the orders.
     let mut reading = PgConnection::connect_with(&db.connect_options())

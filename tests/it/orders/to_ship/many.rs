@@ -101,7 +101,7 @@ async fn shipping_many_that_fails_midway_says_which_were_shipped() {
 #[tokio::test]
 async fn lines_are_counted_whichever_statement_ships_or_restocks() {
     let database = Database::create().await;
-    let db = database.connect().await;
+    let db = database.connect();
     sqlx::raw_sql(
         "insert into products (id, name, slug, lighter_type, price) values ('p', 'Piece', 'piece', 1, 4700);
          insert into orders (id, status, channel, currency, subtotal, shipping, total, paid_at)

@@ -3,9 +3,8 @@
 use serde_json::Value;
 use spirit_beads::app::App;
 use spirit_beads::config::{Config, Secret};
-use spirit_beads::db;
+use spirit_beads::db::Pools;
 use spirit_beads::stripe::Stripe;
-use sqlx::PgPool;
 use stripe_sandbox::Sandbox;
 use tokio::net::TcpListener;
 
@@ -55,11 +54,10 @@ impl Ending {
     }
 
     async fn end(self) {
-        let db = db::connect(database::options(&self.database), 4)
-            .await
-            .expect("the shop's database");
+        let pools = database::pools(&self.database);
+        let db = pools.requests.clone();
         if !self.leaves(Leftover::FailedJobs) && jobs::hurry_all(&db).await {
-            let left = self.drain(&db).await;
+            let left = self.drain(pools).await;
             assert!(left.is_empty(), "jobs left over at the end: {left:#?}");
         }
         if !self.leaves(Leftover::WrongBooks) {
@@ -75,7 +73,7 @@ impl Ending {
     }
 
     /// Works off the queue; returns the jobs that fail.
-    async fn drain(&self, db: &PgPool) -> Vec<(Value, Option<String>)> {
+    async fn drain(&self, pools: Pools) -> Vec<(Value, Option<String>)> {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("a bound listener");
         let public_url = &self.config.server.public_url;
@@ -86,6 +84,7 @@ impl Ending {
             webhook_url: format!("{public_url}/api/payments/webhook/"),
             pages_url: format!("{public_url}/sandbox"),
         };
+        let db = pools.requests.clone();
         let sandbox = Sandbox::open(db.clone(), settings)
             .await
             .expect("a sandbox");
@@ -98,13 +97,10 @@ impl Ending {
         let key = config.stripe.secret_key.as_ref().expect("a key");
         let stripe = Stripe::new(key, config.stripe.api_url.as_deref(), config.stripe.timeout)
             .expect("a client");
-        let pools = database::pools(&self.database);
         let app = App::new(pools, stripe, Secret::new(SECRET_KEY), config).expect("an app");
         let began = chrono::Utc::now();
-        jobs::run(&app, db).await;
-        let left = jobs::failed(db, began).await;
-        app.pools.close().await;
-        left
+        jobs::run(&app, &db).await;
+        jobs::failed(&db, began).await
     }
 }
 

@@ -103,7 +103,7 @@ impl Shop {
     /// An empty shop on a database that it reaches by pools of the test's making.
     pub async fn open_on(database: Database, pools: Pools, settings: &[(&str, &str)]) -> Shop {
         logs::watch();
-        let db = database.connect().await;
+        let db = database.connect();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = format!(
             "http://{}",
