@@ -208,6 +208,11 @@ async fn a_thumb_hits_everything_on_the_pages_of_orders() {
                 .map(|one| format!("{path}: {one}")),
         );
     };
+    let asked = json!({"name": "Cy", "email": "cy@example.com", "description": "A raven, please."});
+    let asked = shop.client.post("/api/custom-orders/", &asked).await;
+    assert_eq!(asked.status, 201, "{}", asked.text);
+    look("/admin/custom-orders").await;
+    look("/admin/custom-orders/CO-1001").await;
     look("/admin/orders").await;
     look("/admin/orders/SB-1001").await;
     look("/admin/orders/ship?order=SB-1001&order=SB-1002").await;
