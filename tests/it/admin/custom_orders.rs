@@ -16,7 +16,7 @@ async fn number(shop: &Shop) -> String {
     format!("CO-{number}")
 }
 
-/// What somebody in the admin does with one request.
+/// Actions of somebody in the admin on one request.
 struct Bench {
     shop: Shop,
     staff: Browser,

@@ -206,7 +206,7 @@ async fn path_of(shop: &Shop, route: &AdminRoute) -> String {
     route.path.replace("{id}", &id).replace("{name}", asset)
 }
 
-/// What the audit log has, oldest first.
+/// Entries of the audit log, oldest first.
 pub async fn audited(shop: &Shop) -> Vec<(String, String, String, Option<Value>, Option<Value>)> {
     sqlx::query_as("select actor, action, object, before, after from audit_log order by id")
         .fetch_all(&shop.db)
@@ -214,7 +214,7 @@ pub async fn audited(shop: &Shop) -> Vec<(String, String, String, Option<Value>,
         .expect("the log")
 }
 
-/// What an app on the phone shows this many periods from now.
+/// Code that an app on the phone shows this many periods from now.
 pub async fn code(shop: &Shop, secret: &str, later: i64) -> String {
     let now: i64 = sqlx::query_scalar("select floor(extract(epoch from now()))::bigint")
         .fetch_one(&shop.db)

@@ -21,7 +21,7 @@ async fn saves(owner: &Browser, fields: &[(&str, &str)]) {
     assert_eq!(answer.status, 303, "{}", answer.text);
 }
 
-/// What a shipment costs in a session, and the days it takes.
+/// Cost of a shipment in a session, and the days it takes.
 async fn shipping(shop: &Shop, product: &str) -> (String, Value) {
     let answer = shop.shopper().check_out(&[(product, 1)]).await;
     assert_eq!(answer.status, 200, "{}", answer.text);

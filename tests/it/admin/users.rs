@@ -6,7 +6,7 @@ use spirit_beads::auth::{Role, Scope};
 use crate::admin::{Browser, OWNER, STAFF, signed_in, staffed};
 use crate::support::{Client, Shop};
 
-/// What looks after staff, and no more.
+/// Scopes for managing staff, and no more.
 fn of_staff() -> Vec<Scope> {
     let staff = Role::Staff.scopes().iter().copied();
     staff.chain([Scope::Users]).collect()

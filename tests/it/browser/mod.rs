@@ -1,6 +1,6 @@
 //! The admin in a real browser: Chromium, driven as an owner would use it, with clicks, keys and dropped files.
 //!
-//! Where Chromium or its driver is missing these tests say so and pass; with `BROWSER_TESTS=required` they fail. With
+//! Without Chromium or its driver, these tests say so and pass; with `BROWSER_TESTS=required` they fail. With
 //! `BROWSER_SHOTS=FOLDER` they leave an image of each page there, and what it weighs.
 
 mod drafts;
@@ -30,7 +30,7 @@ use window::shots;
 
 use crate::support::{Shop, heavy};
 
-/// How long something may take to be seen. Far more than it needs: the machine may be busy.
+/// Time limit for something to be seen. Far more than it needs: the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 const PHONE: u32 = 360;
@@ -60,7 +60,7 @@ struct Driver {
     address: String,
     sessions: Mutex<Vec<String>>,
     _process: Child,
-    /// What the browsers leave behind.
+    /// Traces that the browsers leave behind.
     _folder: TempDir,
     _seat: SemaphorePermit<'static>,
 }

@@ -22,7 +22,7 @@ const LONG: &str = "Wiigwaasi-Makakoons-Ininaatigoowiigwaam-Giizhigong-Anangoog"
 /// A shop in which every page has something to show, and addresses of its pages.
 struct World {
     shop: Shop,
-    /// What `{id}` stands for, by the route.
+    /// Value of `{id}`, by the route.
     ids: BTreeMap<&'static str, String>,
     customers_page: String,
 }
@@ -202,7 +202,7 @@ const MORE: [(&str, &str); 19] = [
     ("system-events-none", "/admin/system/events?search=nobody"),
 ];
 
-/// What was found wrong, page by page.
+/// Findings, page by page.
 struct Inspection<'a> {
     window: &'a Window,
     width: u32,
@@ -279,7 +279,7 @@ impl Inspection<'_> {
     }
 }
 
-/// What axe calls serious on the page that is open. By night only the colours are others.
+/// Serious findings of axe on the page that is open. By night only the colors are others.
 async fn serious(window: &Window, dark: bool) -> Vec<String> {
     let rules = if dark {
         "['color-contrast']"

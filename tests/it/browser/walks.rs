@@ -1,4 +1,4 @@
-//! What an owner does in a day, from the first click to the last.
+//! An owner's day, from the first click to the last.
 
 use std::path::PathBuf;
 
@@ -365,7 +365,7 @@ async fn staff_sees_no_way_into_the_owners_pages() {
     }
 }
 
-/// Whether a route of this path is where a link leads.
+/// Reports whether a link leads to a route of this path.
 fn opens(route: &str, way: &str) -> bool {
     let way = way.split(['?', '#']).next().unwrap_or_default();
     let (route, way) = (route.split('/'), way.split('/'));

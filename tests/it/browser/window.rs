@@ -40,7 +40,7 @@ impl Window {
         answer.unwrap_or_else(|error| panic!("{command}: {error}"))
     }
 
-    /// What a script returns.
+    /// Result of a script.
     pub(super) async fn asks(&self, script: &str) -> Value {
         let answer = self.driver.execute(script, Vec::new()).await;
         let answer = answer.unwrap_or_else(|error| panic!("{script}: {error}"));
@@ -108,7 +108,7 @@ impl Window {
         .await;
     }
 
-    /// Whether this can be read on the page as it is.
+    /// Reports whether this can be read on the page as it is.
     pub(super) async fn shows(&self, text: &str) -> bool {
         let body = self.driver.find(By::Css("body")).await.expect("a body");
         body.text().await.expect("its text").contains(text)
@@ -253,7 +253,7 @@ impl Window {
         self.sees("To do").await;
     }
 
-    /// What the page has said and asked for since the last look.
+    /// Messages and requests of the page since the last look.
     pub(super) async fn heard(&self) -> Heard {
         let mut heard = Heard::default();
         for entry in self.driver.get_log("browser").await.expect("its log") {
@@ -343,7 +343,7 @@ impl Window {
     }
 }
 
-/// Where images of the pages go.
+/// Folder for images of the pages.
 pub(super) fn shots() -> Option<PathBuf> {
     let folder = PathBuf::from(std::env::var_os("BROWSER_SHOTS")?);
     std::fs::create_dir_all(&folder).expect("a folder");
@@ -356,7 +356,7 @@ pub(super) struct Heard {
     pub(super) console: Vec<String>,
     /// Every request, without our host.
     pub(super) asked: Vec<String>,
-    /// What was asked of other hosts.
+    /// Requests to other hosts.
     pub(super) elsewhere: Vec<String>,
     pub(super) failed: Vec<String>,
     /// The states of the pages themselves.

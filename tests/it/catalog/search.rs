@@ -34,7 +34,7 @@ async fn searchable() -> Shop {
     shop
 }
 
-/// What is found, in order.
+/// Ids found, in order.
 async fn found(shop: &Shop, query: &str) -> Vec<String> {
     let answer = shop
         .client

@@ -20,13 +20,13 @@ async fn one_synced_piece() -> (Shop, String, Client) {
     (shop, piece, admin)
 }
 
-/// How the owner sees the sync.
+/// State of the sync as the owner sees it.
 async fn view(admin: &Client) -> Value {
     let answer = admin.get("/api/admin/products/sunrise/").await;
     answer.json["stripe"].clone()
 }
 
-/// What stands on Stripe's list: the product, and its prices as (amount, active).
+/// Objects at Stripe: the product, and its prices as (amount, active).
 async fn list(shop: &Shop) -> (Value, Vec<(i64, bool)>) {
     list_of(shop, "sunrise").await
 }

@@ -3,8 +3,8 @@
 
 use super::state::World;
 
-/// How the shop's deadlines come nearer, by `$1` seconds. What a living process is in the middle of stays: a dialogue
-/// with the mail server or a job does not last for hours.
+/// Statements that bring the shop's deadlines nearer, by `$1` seconds. Work that a living process is in the middle of
+/// stays: a dialogue with the mail server or a job does not last for hours.
 const OF_THE_SHOP: [&str; 7] = [
     "update checkouts
      set created_at = created_at - make_interval(secs => $1), updated_at = updated_at - make_interval(secs => $1),

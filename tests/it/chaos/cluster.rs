@@ -17,7 +17,7 @@ use super::webhooks::Webhooks;
 use crate::support::database::{self as tests_database, Database as TestDatabase};
 use crate::support::{MailServer, STRIPE_KEY, WEBHOOK_SECRET, images};
 
-/// How long a process may take to be there.
+/// Time limit for a process to start.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 const SERVERS: usize = 2;
@@ -191,7 +191,7 @@ impl Stage {
         }
     }
 
-    /// Whether all servers answer.
+    /// Reports whether all servers answer.
     pub async fn answers(&self) -> bool {
         for address in &self.world.addresses {
             let answer = self

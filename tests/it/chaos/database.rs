@@ -50,7 +50,7 @@ impl Database {
         self.options.clone().options(always)
     }
 
-    /// Whether the shop's sessions may write. Those that there are end, so that all hear of it.
+    /// Lets the shop's sessions write, or forbids it. Present ones end, so that all hear of it.
     pub async fn take_changes(&self, takes: bool) {
         let change = match takes {
             false => "alter database postgres set default_transaction_read_only = on",
@@ -78,7 +78,7 @@ impl Database {
         folder.join(".s.PGSQL.5432")
     }
 
-    /// What `pg_ctl stop -m immediate` does: the server drops everything and leaves its recovery to the next start.
+    /// Stops as `pg_ctl stop -m immediate` does: the server drops everything and leaves its recovery to the next start.
     pub async fn crash(&self) {
         let file = std::fs::read_to_string(self.data.join("postmaster.pid"));
         let file = file.expect("a server that runs");

@@ -1,4 +1,4 @@
-//! What breaks, and when: processes, PostgreSQL, lines, Stripe, webhooks, mail, the disk.
+//! Failures and their times: processes, PostgreSQL, lines, Stripe, webhooks, mail, the disk.
 
 use std::path::Path;
 use std::sync::Arc;

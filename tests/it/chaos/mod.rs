@@ -33,7 +33,7 @@ use rng::Chance;
 
 use crate::support::heavy;
 
-/// How long what was begun may take to come to its end, once nothing breaks any more; a long storm leaves more emails
+/// Time limit for all that was begun to end, once nothing breaks any more; a long storm leaves more emails
 /// to send.
 const SETTLING: Duration = Duration::from_secs(240);
 const SETTLING_FOR_EACH_MINUTE: Duration = Duration::from_secs(20);
@@ -226,7 +226,7 @@ async fn settle(stage: &Stage, seed: u64, bound: Duration) -> Option<String> {
     }
 }
 
-/// What is still to be done, if anything.
+/// Work that is still to be done, if any.
 async fn what_is_left(stage: &Stage) -> Option<String> {
     let ours = sqlx::query_scalar(
         "select what || ' ' || count(*) || coalesce(': ' || min(one), '')

@@ -1,4 +1,4 @@
-//! What all actors of the storm share: the shop's addresses, Stripe's, and what is counted.
+//! State that all actors of the storm share: the shop's addresses, Stripe's, and what is counted.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,7 +11,7 @@ use sqlx::PgPool;
 
 use super::rng::Chance;
 
-/// What happened, by name.
+/// Events, counted by name.
 #[derive(Default)]
 pub struct Tally(Mutex<BTreeMap<String, u64>>);
 
@@ -51,7 +51,7 @@ pub struct World {
     pub over: AtomicBool,
 }
 
-/// What came back. A line that dropped has no answer.
+/// A response. A line that dropped has no answer.
 pub struct Answer {
     pub status: u16,
     pub json: Value,

@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 use super::rng::Chance;
 use super::state::Tally;
 
-/// How webhooks travel.
+/// Route of webhooks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Way {

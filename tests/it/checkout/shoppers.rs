@@ -173,7 +173,7 @@ async fn the_cookie_is_for_our_eyes_only() {
     assert_eq!(answer.header("cache-control"), "no-store");
 }
 
-/// What a caller sees of a piece, in every kind of read.
+/// Views of a piece that a caller gets, in every kind of read.
 async fn counts(caller: &Client) -> Vec<Value> {
     let list = caller.get("/api/products/").await.json;
     let batch = caller.get("/api/products/batch/?ids=sunrise").await.json;

@@ -108,7 +108,7 @@ impl Workshop {
         found.expect("the link")["active"] == true
     }
 
-    /// What the timeline has of a request's moves.
+    /// Moves of a request on the timeline.
     async fn moves(&self) -> Vec<String> {
         let view = self.view().await;
         let timeline = view["timeline"].as_array().expect("a timeline");

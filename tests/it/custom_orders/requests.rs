@@ -69,7 +69,7 @@ async fn view(shop: &Shop, answer: &Answer) -> Value {
         .json
 }
 
-/// What is left of all requests: rows, images in the database, files in the store.
+/// Remains of all requests: rows, images in the database, files in the store.
 async fn left(shop: &Shop) -> (i64, i64, usize) {
     let count = |table: &str| {
         let sql = format!("select count(*) from {table}");

@@ -1,4 +1,4 @@
-//! That `SECURITY.md` is true: each test that it names is run.
+//! Truth of `SECURITY.md`: each test that it names is run.
 
 use std::collections::BTreeSet;
 use std::path::Path;

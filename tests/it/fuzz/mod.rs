@@ -30,7 +30,7 @@ use crate::support::{Answer, Client};
 /// The status that an input was answered with, or what is wrong with that.
 type Verdict = Result<u16, TestCaseError>;
 
-/// How long the smallest form of a failure is looked for, in milliseconds and in tries.
+/// Limits of the search for the smallest form of a failure, in milliseconds and in tries.
 const SHRINKING: (u32, u32) = (30_000, 1000);
 
 /// Tries so many inputs on a stage; in a longer run, so many a round. `ends` looks at the stage after each round.
@@ -118,7 +118,7 @@ impl Request {
     /// Sends it.
     ///
     /// # Errors
-    /// When no HTTP client would send such a thing, which is no case at all.
+    /// No HTTP client would send such a thing, so it is no case at all.
     async fn send(&self, client: &Client) -> Result<Answer, TestCaseError> {
         let headers: Vec<(&str, &str)> = self
             .headers
@@ -269,7 +269,7 @@ fn any_json(words: Vec<String>) -> BoxedStrategy<Value> {
     .boxed()
 }
 
-/// What is done to a part of a JSON value.
+/// Change to a part of a JSON value.
 #[derive(Clone, Debug)]
 enum Change {
     Replace(Value),

@@ -9,7 +9,7 @@ use spirit_beads::admin;
 use super::shop::Stage;
 use super::{Request, api_answer, encoded, filled, shown, text, try_inputs};
 
-/// What our pages and the storefront ask with.
+/// Queries of our pages and of the storefront.
 const NAMES: [&str; 22] = [
     "page",
     "page_size",

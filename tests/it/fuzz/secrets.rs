@@ -19,7 +19,7 @@ const COOKIES: [&str; 6] = [
 
 struct Secrets {
     stage: Stage,
-    /// What opens a route: a token, a session, and what else we sign.
+    /// Secrets that open a route: a token, a session, and others that we sign.
     all: Vec<String>,
     status_page: String,
 }

@@ -118,12 +118,12 @@ impl Stage {
     }
 }
 
-/// Whether an event stays, for a human to look at.
+/// Reports whether an event stays, for a human to look at.
 pub fn is_for_humans(error: &str) -> bool {
     error.contains("a paid session without a") || error.contains("JSON parse error - ")
 }
 
-/// Whether Stripe refused a refund because nothing was charged.
+/// Reports whether Stripe refused a refund because nothing was charged.
 fn has_no_charge(error: &str) -> bool {
     error.contains("payment_intent_unexpected_state")
         && error.contains("does not have a successful charge to refund")

@@ -12,7 +12,7 @@ use crate::support::images::{
 };
 use crate::support::{Shop, heavy};
 
-/// Where forms with files are taken.
+/// Routes that take forms with files.
 const DOORS: [(&str, &str); 3] = [
     ("/api/custom-orders/", "images"),
     ("/api/admin/images/", "image"),

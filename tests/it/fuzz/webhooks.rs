@@ -178,7 +178,7 @@ fn plain(stage: &Stage) -> BoxedStrategy<Value> {
         .boxed()
 }
 
-/// What is read of an event's object.
+/// Fields that are read of an event's object.
 fn slim(object: &Value) -> Value {
     let read = [
         "id",

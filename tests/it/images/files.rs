@@ -13,7 +13,7 @@ use spirit_beads::auth::Scope;
 use crate::support::images::{claiming_png, decoded, exif, jpeg, plain_png, scene, segment, tiff};
 use crate::support::{Client, Shop};
 
-/// What the files in `tests/data/jpeg` show: in color, in gray, or printed with black besides.
+/// Images in the files in `tests/data/jpeg`: in color, in gray, or printed with black besides.
 fn drawn(name: &str) -> RgbImage {
     RgbImage::from_fn(49, 35, |x, y| {
         let square = if (x / 16 + y / 16) % 5 == 0 {

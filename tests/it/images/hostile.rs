@@ -1,4 +1,4 @@
-//! What villains send as images, and where they look for files.
+//! Attacks: files that are no images, and paths that lead elsewhere.
 
 use serde_json::json;
 use spirit_beads::auth::Scope;

@@ -32,7 +32,7 @@ fn card(id: &str) -> Value {
     json!(format!("/media/images/{id}/1024.jpg"))
 }
 
-/// What the list shows: primary, secondary, and the ids of all images.
+/// Images in the list: primary, secondary, and the ids of all images.
 async fn shown(shop: &Shop) -> (Value, Value, Vec<String>) {
     let entry = shop.client.get("/api/products/").await.json["results"][0].clone();
     let images = entry["images"].as_array().expect("a list").iter();

@@ -1,4 +1,4 @@
-//! Where images lie: a bucket behind real HTTP, and a store that fails.
+//! Storage of images: a bucket behind real HTTP, and a store that fails.
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What is told of customers: to whom, and for how long. And by which line.
+//! Customer data: who is told of it, for how long, and by which line.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -6,7 +6,7 @@ use spirit_beads::auth::Scope;
 
 use crate::support::{Answer, Client, Leftover, Shop, card, session_of};
 
-/// What the answers must not say: who bought, and where they live.
+/// Texts that the answers must not contain: who bought, and where they live.
 const PERSONAL: [&str; 6] = [
     "jane@example.com",
     "Jane Shopper",
@@ -111,7 +111,7 @@ async fn a_reader_of_holds_does_not_see_whose_they_are() {
     }
 }
 
-/// What is stored of Stripe's events: id, state, and what Stripe sent.
+/// Stored events of Stripe: id, state, and payload.
 async fn events(shop: &Shop) -> Vec<(String, String, String)> {
     sqlx::query_as("select id, status, payload from stripe_events order by id")
         .fetch_all(&shop.db)

@@ -75,7 +75,7 @@ async fn a_stripe_that_cannot_be_reached_frees_the_pieces_at_once() {
     shop.audit().await;
 }
 
-/// What may have been done is found out, and ended.
+/// Finds out what may have been done, and ends it.
 async fn is_settled_by_the_jobs(faults: &[Fault]) {
     let shop = Shop::open().await;
     let piece = shop.stocks("Sunrise", 1).await;

@@ -10,7 +10,7 @@ use crate::support::{Shop, card, delayed, session_of};
 const DAY: Duration = Duration::from_secs(24 * 3600);
 const LIST: &str = "GET /v1/events";
 
-/// How a shop hears of what happened at Stripe.
+/// Way by which a shop hears of what happened at Stripe.
 #[derive(Clone, Copy, PartialEq)]
 enum Hears {
     /// By webhooks, each when it happens.

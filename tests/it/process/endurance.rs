@@ -13,7 +13,7 @@ use crate::process::{Home, Program};
 use crate::support::images::jpeg;
 use crate::support::{Answer, Client, form_of, heavy, session_of};
 
-/// What the program uses now, in bytes.
+/// Memory that the program uses now, in bytes.
 fn memory(program: &Program) -> u64 {
     let pid = program.child.id().expect("it runs");
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("a process");

@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// And in a test, on whatever machine.
 const ENDLESS_PATIENCE: Duration = Duration::from_secs(120);
 
-/// What became of a visit, and how long it took.
+/// Outcome of a visit, and its duration.
 enum Visit {
     Served(Duration),
     /// Told to come back.
@@ -58,7 +58,7 @@ async fn visits(host: String, patience: Duration) -> Visit {
     Visit::SentAway(began.elapsed())
 }
 
-/// How many visits a second are served when each of these shoppers comes again as soon as they were.
+/// Number of visits served per second when each of these shoppers comes again as soon as they were.
 async fn capacity(host: &str, shoppers: usize, time: Duration) -> f64 {
     let until = Instant::now() + time;
     let shoppers: Vec<_> = (0..shoppers)
@@ -82,7 +82,7 @@ async fn capacity(host: &str, shoppers: usize, time: Duration) -> f64 {
     f64::from(served) / time.as_secs_f64()
 }
 
-/// How many were served, told to come back, and neither.
+/// Numbers of visits that were served, told to come back, and neither.
 struct Rush {
     served: usize,
     sent_away: usize,

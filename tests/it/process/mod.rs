@@ -22,7 +22,7 @@ use uuid::Uuid;
 use crate::support::logs::leak;
 use crate::support::{Client, SECRET_KEY, Shop};
 
-/// How long anything may take on a busy machine.
+/// Time limit for anything on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A folder to start the program in; gone with the test, and what the program kept elsewhere, too.
@@ -154,7 +154,7 @@ impl Home {
         self.dir.join("log.txt")
     }
 
-    /// Where the embedded PostgreSQL lives: in the data folder or, if its user cannot enter there, in the system's.
+    /// Folder of the embedded PostgreSQL: in the data folder or, if its user cannot enter there, in the system's.
     fn cluster(&self) -> PathBuf {
         let dir = self.dir.join("data/postgres");
         let moved = self.moved_cluster();
@@ -172,7 +172,7 @@ impl Home {
         Path::new("/var/lib/spirit-beads").join(hash)
     }
 
-    /// Whether PostgreSQL says that it runs here.
+    /// Reports whether PostgreSQL says that it runs here.
     fn has_server(&self) -> bool {
         let data = self.cluster().join("data");
         assert!(
@@ -202,7 +202,7 @@ impl Program {
         Client::to(&self.address)
     }
 
-    /// Where it tells its figures.
+    /// Address of its metrics.
     pub fn metrics_address(&self) -> String {
         let told = self
             .said

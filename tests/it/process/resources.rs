@@ -39,8 +39,8 @@ fn files_in(folder: &Path) -> Vec<(PathBuf, u64)> {
     files
 }
 
-/// How `unshare` lets this user mount a disk: root as it is, others as root of a namespace of their own. None where
-/// neither works and `SMALL_DISK_TESTS=skip` says that this is known.
+/// Arguments with which `unshare` lets this user mount a disk: root as it is, others as root of a namespace of their
+/// own. None where neither works and `SMALL_DISK_TESTS=skip` says that this is known.
 async fn may_mount() -> Option<&'static [&'static str]> {
     let ways: [&[&str]; 2] = [&["--mount"], &["--mount", "--map-root-user"]];
     for way in ways {

@@ -15,7 +15,7 @@ use uuid::Uuid;
 use crate::process::Beside;
 use crate::support::{Leftover, Shop, card, session_of};
 
-/// How long anything may take on a busy machine.
+/// Time limit for anything on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Runs one of PostgreSQL's programs on a database of the tests' cluster.
@@ -78,7 +78,7 @@ impl Drop for Restored {
     }
 }
 
-/// What became of a payment: its order's number and status, and what was refunded of it.
+/// Fate of a payment: its order's number and status, its outcome, and the amount refunded.
 async fn fate(conn: &mut PgConnection, payment: &str) -> (String, String, String, i64) {
     sqlx::query_as(
         "select 'SB-' || o.number, o.status, p.outcome,

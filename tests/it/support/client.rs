@@ -75,7 +75,7 @@ pub struct Client {
     cookies: Option<Arc<Mutex<HashMap<String, String>>>>,
 }
 
-/// What came back.
+/// A response.
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
@@ -88,7 +88,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// What is wrong with each line of a refused cart.
+    /// Error of each line of a refused cart.
     pub fn line_errors(&self) -> Vec<&str> {
         assert_eq!(self.status, 400, "{}", self.text);
         let details = self.json["details"].as_array().expect("faulty lines");
@@ -151,7 +151,7 @@ impl Client {
         }
     }
 
-    /// What the browser keeps under this name.
+    /// Cookie of this name in the browser.
     pub fn cookie(&self, name: &str) -> Option<String> {
         let jar = self.cookies.as_ref().expect("a browser").lock();
         jar.expect("the jar").get(name).cloned()

@@ -74,12 +74,12 @@ impl Database {
         &self.name
     }
 
-    /// Where images are.
+    /// Folder of the images.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// Where emails are, once there are any.
+    /// Folder of the emails, once there are any.
     pub fn data_folder(&self) -> &Path {
         &self.data_folder
     }

@@ -26,7 +26,7 @@ pub struct Field {
     pub value: String,
     /// `select`, `textarea`, or the type of an input.
     pub kind: String,
-    /// Whether it is sent: a box that is not checked is not.
+    /// True when it is sent: a box that is not checked is not.
     pub is_on: bool,
     pub is_required: bool,
     /// The values to choose from.
@@ -142,7 +142,7 @@ impl Form {
         }
     }
 
-    /// What stands in a field; of radio buttons, the value of the checked one.
+    /// Value of a field; of radio buttons, that of the checked one.
     pub fn get(&self, name: &str) -> &str {
         let mut fields = self.fields.iter();
         let field =
@@ -210,7 +210,7 @@ impl Form {
     }
 }
 
-/// Where a tag ends: a `>` outside of its quotes.
+/// Position of a tag's end: a `>` outside of its quotes.
 fn end_of_tag(tag: &str) -> Option<usize> {
     let mut quote = None;
     tag.char_indices().find_map(|(at, c)| {
@@ -235,7 +235,7 @@ fn attribute(tag: &str, name: &str) -> Option<String> {
     tag[at + name.len() + 2..].split('"').next().map(decoded)
 }
 
-/// Whether a tag has an attribute without a value.
+/// Reports whether a tag has an attribute without a value.
 fn has(tag: &str, name: &str) -> bool {
     let mut outside = String::new();
     for (at, piece) in tag.split('"').enumerate() {

@@ -145,7 +145,7 @@ pub fn segment(marker: u8, content: &[u8]) -> Vec<u8> {
     [&[0xff, marker], &length.to_be_bytes()[..], content].concat()
 }
 
-/// What stands in a block of EXIF: which side is up, and where the image was taken.
+/// Contents of a block of EXIF: which side is up, and where the image was taken.
 pub fn tiff(orientation: u16) -> Vec<u8> {
     // TIFF, most significant byte first: a directory of two entries, and one of the place.
     let mut tiff = b"MM\0\x2a\0\0\0\x08".to_vec();
@@ -183,7 +183,7 @@ pub fn exif(tiff: &[u8]) -> Vec<u8> {
     segment(0xe1, &[b"Exif\0\0", tiff].concat())
 }
 
-/// What a telephone adds: where it was taken, which side is up, and some words.
+/// EXIF as a phone adds it: where it was taken, which side is up, and some words.
 pub fn from_a_telephone(jpeg: &[u8], orientation: u16) -> Vec<u8> {
     let exif = exif(&tiff(orientation));
     let xmp = b"http://ns.adobe.com/xap/1.0/\0<x:xmpmeta>GPSLatitude 45,31.1N</x:xmpmeta>";

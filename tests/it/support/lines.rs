@@ -69,7 +69,7 @@ impl Lines {
         Lines { port, state, task }
     }
 
-    /// How to reach a database through them.
+    /// Options to reach a database through them.
     pub fn options(&self, database: &str) -> PgConnectOptions {
         PgConnectOptions::new_without_pgpass()
             .host("127.0.0.1")

@@ -1,4 +1,4 @@
-//! What the shop writes to its log is read along while the tests run: a key, a password, a card's number, an address or
+//! Reads the shop's log along while the tests run: a key, a password, a card's number, an address or
 //! an email in it ends the run.
 
 use std::io::Write;
@@ -8,7 +8,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::{FORMER_WEBHOOK_SECRET, STRIPE_KEY, WEBHOOK_SECRET};
 
-/// What only we and Stripe know, and whom the tests' shipments go to.
+/// Secrets of ours and Stripe's, and the recipients of the tests' shipments.
 const SECRETS: [&str; 9] = [
     STRIPE_KEY,
     WEBHOOK_SECRET,
@@ -54,7 +54,7 @@ impl Write for Reader {
     }
 }
 
-/// What a log tells that it must not.
+/// Secrets that a log tells.
 pub fn leak(text: &str) -> Option<String> {
     if let Some(secret) = SECRETS.iter().find(|secret| text.contains(**secret)) {
         return Some(format!("the secret {secret:?}"));

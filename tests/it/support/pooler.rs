@@ -49,7 +49,7 @@ struct Server {
     line: OwnedWriteHalf,
     number: usize,
     statements: HashSet<Vec<u8>>,
-    /// What it says of itself at the start, for the sessions.
+    /// Parameters that it reports at the start of a session.
     greeting: Vec<(u8, Vec<u8>)>,
 }
 
@@ -104,7 +104,7 @@ impl Pooler {
         Pools::new(&self.options(database), route, direct, 20)
     }
 
-    /// How often a session met another process than in its transaction before.
+    /// Number of times that a session met another process than in its transaction before.
     pub fn moves(&self) -> usize {
         self.shared.moves.load(Relaxed)
     }

@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use super::mail::Mail;
 
-/// What goes wrong, with every email until it is mended.
+/// Failure of every email until it is mended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Trouble {
     /// The line is cut before a word is said.
@@ -38,7 +38,7 @@ pub enum Trouble {
     HoldBeforeReply,
 }
 
-/// How the line is made safe.
+/// Encryption of the line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Safety {
     None,
@@ -286,7 +286,7 @@ impl State {
     }
 }
 
-/// Who takes emails in.
+/// SMTP session of the mail server.
 struct Clerk {
     state: Arc<State>,
     signed_in: bool,

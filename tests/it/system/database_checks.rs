@@ -1,4 +1,4 @@
-//! What the shop needs of its database is asked at the start, of every command that opens it, and told in words.
+//! Requirements of the database are checked at the start of every command that opens it, and told in words.
 
 use serde_json::json;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};

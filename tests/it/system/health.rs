@@ -9,10 +9,10 @@ use tokio::net::TcpListener;
 
 use crate::support::{Client, Leftover, Shop, card, session_of};
 
-/// How long anything may take on a busy machine.
+/// Time limit for anything on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Where the shop tells its figures, while the test lives.
+/// Address of the shop's metrics, while the test lives.
 async fn metrics_of(shop: &Shop) -> Client {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = format!("http://{}", listener.local_addr().expect("bound"));
@@ -21,7 +21,7 @@ async fn metrics_of(shop: &Shop) -> Client {
     Client::to(&address)
 }
 
-/// What is told under this name and these labels; nothing where it is not told.
+/// Value under this name and these labels; none where it is not told.
 async fn metric(metrics: &Client, series: &str) -> Option<f64> {
     let answer = metrics.get("/metrics").await;
     assert_eq!(answer.status, 200, "{}", answer.text);

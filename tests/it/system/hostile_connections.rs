@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 
 use crate::support::{Client, Shop, heavy};
 
-/// How long anything may take on a busy machine.
+/// Time limit for anything on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A shop in which nobody has patience.
@@ -36,7 +36,7 @@ async fn to_the_end(line: &mut TcpStream) -> String {
     String::from_utf8_lossy(&answer).into_owned()
 }
 
-/// What the shop says to these bytes until it ends the connection.
+/// Answer of the shop to these bytes until it ends the connection.
 async fn says(shop: &Shop, bytes: &[u8]) -> String {
     let mut line = line_to(shop).await;
     // It may end the connection before it has read everything.

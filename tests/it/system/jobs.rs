@@ -34,7 +34,7 @@ impl Shop {
         .expect("a flood");
     }
 
-    /// How many jobs of this kind wait or are being done.
+    /// Number of jobs of this kind that wait or are being done.
     async fn waiting(&self, job: &str) -> i64 {
         sqlx::query_scalar(
             "select count(*) from graphile_worker._private_jobs where payload ->> 'job' like $1",

@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 
 use crate::support::{Database, heavy};
 
-/// How long a migration may hold up any one statement of the shop. A busy test machine needs most of it itself.
+/// Time for which a migration may hold up any one statement of the shop. A busy test machine needs most of it itself.
 const BOUND: Duration = Duration::from_secs(5);
 
 /// The last migration of the clean set, which makes the tables of an empty shop. Later ones apply to shops that sell.
@@ -27,7 +27,7 @@ const LARGE: [&str; 6] = [
     "payments",
 ];
 
-/// What the shop writes and reads. Each is short, as the shop's are.
+/// Statements that the shop runs. Each is short, as the shop's are.
 const TRAFFIC: [&str; 6] = [
     "select id, name, price, on_hand - reserved from products where is_active order by created_at desc, id limit 24",
     "update products set reserved = reserved + 1 where id = 'p' || (1 + floor(random() * 10000))::int and reserved < on_hand",
@@ -44,7 +44,7 @@ const TRAFFIC: [&str; 6] = [
     "insert into emails (id, dedup_key, kind, recipient, contents) values (gen_random_uuid(), gen_random_uuid(), 'x', 'shop', '{}')",
 ];
 
-/// What years leave behind. Products come without their triggers: a search index of random names proves nothing here.
+/// Data of years. Products come without their triggers: a search index of random names proves nothing here.
 const YEARS: &str = "
     alter table products disable trigger user;
     insert into products (id, name, slug, lighter_type, price, on_hand, stripe_status)
@@ -105,7 +105,7 @@ async fn files(conn: &mut PgConnection) -> Vec<(String, i64)> {
     .expect("the tables")
 }
 
-/// What a migration did to a shop that sells.
+/// Effect of a migration on a shop that sells.
 struct Effect {
     /// The longest time that a statement of the shop took, and the statement.
     longest: (Duration, &'static str),

@@ -197,7 +197,7 @@ struct PgBouncer {
     folder: PathBuf,
 }
 
-/// Where it is installed. Where it is not, the tests that need it say so; in CI they fail.
+/// Path of the program. Where it is not installed, the tests that need it say so; in CI they fail.
 fn pgbouncer() -> Option<&'static Path> {
     let found = [
         "/usr/sbin/pgbouncer",

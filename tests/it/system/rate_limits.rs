@@ -1,4 +1,4 @@
-//! What one client may ask for: nobody empties the shelves without paying, and the others shop on.
+//! Limits for one client: nobody empties the shelves without paying, and the others shop on.
 
 use reqwest::Method;
 use serde_json::{Value, json};

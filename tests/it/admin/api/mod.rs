@@ -1,4 +1,4 @@
-//! What the admin does, for programs: each of its routes has a twin below `/api/`, with the same effect.
+//! The admin for programs: each of its routes has a twin below `/api/`, with the same effect.
 
 mod audit_log;
 mod custom_orders;
@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::support::{Answer, Client, Shop};
 
-/// What the log says that tokens did, oldest first; not of what set the stage.
+/// Audit entries of tokens, oldest first, without those of the preparation.
 async fn logged(shop: &Shop) -> Vec<(String, String)> {
     sqlx::query_as(
         "select action, object from audit_log where actor like 'token:%' and request_id is not null order by id",

@@ -162,7 +162,7 @@ impl World {
     }
 }
 
-/// Whether a form goes to a route.
+/// Reports whether a form goes to a route.
 fn leads_to(form: &Form, route: &str) -> bool {
     let path = form.action.split('?').next().unwrap_or_default();
     let is_as_long = route.split('/').count() == path.split('/').count();
@@ -174,7 +174,7 @@ fn leads_to(form: &Form, route: &str) -> bool {
         && parts.all(|(part, given)| part.starts_with('{') || part == given)
 }
 
-/// What is not there yet, by the API and behind its back.
+/// Makes the rows that the forms need, by the API and in the tables.
 async fn furnish(stage: &Stage) {
     let (shop, admin) = (&stage.shop, &stage.admin);
     let post = async |path: &str, body: Value| {
@@ -264,7 +264,7 @@ fn complete(field: &mut Field) {
     example.clone_into(&mut field.value);
 }
 
-/// What is in each table: how many rows, and a hash of them all.
+/// Contents of each table: the number of rows, and a hash of them all.
 async fn state(shop: &Shop) -> BTreeMap<String, (i64, String)> {
     let tables: Vec<String> = sqlx::query_scalar(
         "select schemaname || '.' || tablename

@@ -12,7 +12,7 @@ const STOCKING: [&str; 3] = [
     "/admin/orders/{id}/undo",
 ];
 
-/// What is wrong with a route's form when it is sent as it was rendered but for one field: nothing may come of the fields
+/// Errors of a route's form when it is sent as it was rendered but for one field: nothing may come of the fields
 /// that nobody touched.
 async fn tried_with_another(scene: Scene, route: &str, at: usize) -> Result<(), String> {
     let Scene {

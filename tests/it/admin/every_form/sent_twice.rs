@@ -33,7 +33,7 @@ fn touch(form: &mut Form) {
     }
 }
 
-/// What is wrong with a route's form when it is sent twice, one after the other and at once. One that changes nothing as
+/// Errors of a route's form when it is sent twice, one after the other and at once. One that changes nothing as
 /// it was rendered (settings, say) has its first field changed.
 async fn tried_twice(world: &World, route: &str) -> Result<(), String> {
     let tried = tried_as_it_is(world, route, false).await?;
@@ -43,7 +43,7 @@ async fn tried_twice(world: &World, route: &str) -> Result<(), String> {
     }
 }
 
-/// Whether it had an effect.
+/// True when it had an effect.
 async fn tried_as_it_is(world: &World, route: &str, is_touched: bool) -> Result<bool, String> {
     let scene = async || {
         let mut scene = world.scene(route).await.ok_or("no page shows its form")?;

@@ -1,4 +1,4 @@
-//! What is done with orders in the admin: shipping, giving money back, selling by hand, the table for the bookkeeper.
+//! Orders in the admin: shipping, refunds, in-person sales, the table for the bookkeeper.
 
 mod export;
 mod list;

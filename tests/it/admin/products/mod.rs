@@ -41,7 +41,8 @@ async fn makes(admin: &Browser, others: &[(&str, &str)]) -> String {
     made.header("location").to_owned()
 }
 
-/// What the form of a page would send if nobody touched it: its hidden fields and texts, the first form with a version.
+/// Fields that the form of a page would send if nobody touched it: its hidden fields and texts, the first form with a
+/// version.
 fn opened(page: &str) -> Vec<(String, String)> {
     let (_, form) = page.split_once("data-product>").expect("the form");
     let form = form.split("</form>").next().expect("its end");

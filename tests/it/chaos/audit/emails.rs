@@ -159,7 +159,7 @@ pub(super) async fn check_emails(
     Ok(())
 }
 
-/// What the mail server took: each sent email at least once, and nothing else.
+/// Holds the mail server's emails against the shop's: each sent email at least once, and nothing else.
 fn check_mailbox(emails: &[Email], mailbox: &[String], report: &mut Report) {
     let mut taken: HashMap<&str, u32> = HashMap::new();
     for id in mailbox {

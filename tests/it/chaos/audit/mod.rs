@@ -37,10 +37,10 @@ impl fmt::Display for Violation {
     }
 }
 
-/// What the auditor counted.
+/// Counts of the auditor.
 pub type Figures = BTreeMap<&'static str, i64>;
 
-/// What was found.
+/// Findings.
 #[derive(Default)]
 pub struct Report {
     pub figures: Figures,

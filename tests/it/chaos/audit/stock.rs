@@ -69,7 +69,7 @@ struct Pieces {
     restocked: i64,
     shipped: i64,
     returned: i64,
-    /// What the ledger says came back of it.
+    /// Quantity that came back of it, by the ledger.
     back: i64,
 }
 

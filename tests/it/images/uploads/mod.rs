@@ -27,7 +27,7 @@ fn first(answer: &Answer) -> Value {
     answer.json[0].clone()
 }
 
-/// How many images there are in the database, and how many folders in the store.
+/// Number of images in the database, and of folders in the store.
 async fn kept(shop: &Shop) -> (i64, usize) {
     let rows = sqlx::query_scalar("select count(*) from images")
         .fetch_one(&shop.db)

@@ -79,7 +79,7 @@ async fn pieces(admin: &Client) -> Vec<[i64; 5]> {
     lines
 }
 
-/// Whether SB-1001 waits to be packed: the list in the admin and that of the API, and both counts, agree.
+/// Reports whether SB-1001 waits to be packed: the list in the admin and that of the API, and both counts, agree.
 async fn waits(owner: &Browser, admin: &Client) -> bool {
     let list = owner.get("/admin/orders?tab=to-pack").await.text;
     let waits = list.contains("value=\"SB-1001\"");

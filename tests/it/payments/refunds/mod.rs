@@ -86,7 +86,7 @@ async fn act(admin: &Client, path: &str) -> Answer {
     admin.send(Method::POST, path, &[], None::<String>).await
 }
 
-/// What the timeline says of refunds.
+/// Entries of refunds on the timeline.
 async fn refund_lines(admin: &Client, path: &str) -> Vec<(String, String)> {
     let view = admin.get(path).await.json;
     let entries = view["timeline"].as_array().expect("a timeline").iter();

@@ -215,7 +215,7 @@ async fn cancel_path(shop: &Shop, session: &str) -> String {
     url.trim_start_matches(&shop.address).to_owned()
 }
 
-/// What the sandbox has of an object.
+/// An object as the sandbox has it.
 async fn at_stripe(shop: &Shop, id: &Value) -> Value {
     sqlx::query_scalar("select data from stripe_sandbox.objects where id = $1")
         .bind(id.as_str())
@@ -224,7 +224,7 @@ async fn at_stripe(shop: &Shop, id: &Value) -> Value {
         .expect("an object")
 }
 
-/// What Stripe would object to.
+/// Errors that Stripe would find in a request.
 fn faults_of(request: &Request) -> Vec<String> {
     let Some(version) = &request.stripe_version else {
         return vec!["no Stripe-Version".to_owned()];

@@ -8,7 +8,7 @@ use super::Shop;
 use crate::support::Mail;
 
 impl Shop {
-    /// How many emails of a kind were caused.
+    /// Number of emails of a kind that were caused.
     pub async fn emails_of(&self, kind: &str) -> i64 {
         sqlx::query_scalar("select count(*) from emails where kind = $1")
             .bind(kind)

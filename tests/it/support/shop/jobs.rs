@@ -83,7 +83,7 @@ impl Shop {
         .expect("the queue")
     }
 
-    /// Whether a statement waits for somebody's lock.
+    /// Reports whether a statement waits for somebody's lock.
     pub async fn has_a_waiting_lock(&self) -> bool {
         sqlx::query_scalar(
             "select exists (select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock')",

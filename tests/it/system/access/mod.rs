@@ -135,7 +135,7 @@ pub fn routes() -> Vec<(Method, &'static str, Scope, Value)> {
     .collect()
 }
 
-/// What is done with orders and requests once they are there.
+/// Calls on orders and requests once they are there.
 fn later_routes() -> Vec<(Method, &'static str, Scope, Value)> {
     let (get, post) = (Method::GET, Method::POST);
     let write = Scope::OrdersWrite;
@@ -310,7 +310,7 @@ fn later_routes() -> Vec<(Method, &'static str, Scope, Value)> {
     ]
 }
 
-/// What the admin does besides.
+/// Other calls of the admin.
 #[rustfmt::skip]
 fn twins() -> Vec<(Method, &'static str, Scope, Value)> {
     let (get, post) = (|| Method::GET, || Method::POST);
@@ -368,7 +368,7 @@ fn twins() -> Vec<(Method, &'static str, Scope, Value)> {
     ]
 }
 
-/// What opens the routes of a scope: the scope itself; for users, all that the one they are about may do.
+/// Scopes that open the routes of a scope: the scope itself; for users, all that the one they are about may do.
 fn enough(scope: Scope) -> Vec<Scope> {
     match scope {
         Scope::Users => Role::Staff

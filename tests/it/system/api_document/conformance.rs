@@ -90,7 +90,7 @@ async fn every_answer_matches_its_description() {
     }
 }
 
-/// Whether a value has the type, the keys and no other keys than the schema says. Enough of JSON Schema for ours.
+/// Asserts that a value has the type, the keys and no other keys than the schema says. Enough of JSON Schema for ours.
 fn conforms(document: &Value, schema: &Value, value: &Value, at: &str) {
     if let Some(target) = schema["$ref"].as_str() {
         let pointer = target.trim_start_matches('#');

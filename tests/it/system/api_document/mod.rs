@@ -104,7 +104,7 @@ const ROUTES: [(&str, &[&str]); 91] = [
     ("/api/products/{id}/sync", &["post"]),
 ];
 
-/// Those of the writes that anybody may send.
+/// The writes that anybody may send.
 const OPEN_WRITES: [&str; 4] = [
     "/api/custom-orders",
     "/api/payments/cancel/{token}",
