@@ -133,13 +133,19 @@ async fn with_too_little_a_token_it_is_403_and_nothing_happens() {
     }
     assert_eq!(state(&shop).await, before);
     // The scope asked for is enough by itself, or the routes would be shut for another reason.
+    let corrector = shop.admin(&[Scope::OrdersWrite, Scope::OrdersRead]).await;
     for scope in Scope::ALL {
         let admin = shop.admin(&enough(scope)).await;
         for route in routes()
             .iter()
             .filter(|route| route.2 == scope && route.0 != Method::DELETE)
         {
-            let answer = knock(&admin, route, &[]).await;
+            // Its email to a corrected address takes the customer's data there.
+            let admin = match route.1 {
+                "/api/admin/orders/{id}/customer" => &corrector,
+                _ => &admin,
+            };
+            let answer = knock(admin, route, &[]).await;
             assert!(
                 // A state that does not allow it is told behind the route only.
                 answer.status < 400
