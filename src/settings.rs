@@ -2,6 +2,7 @@
 //!
 //! They are stored in the database and read when needed, so that all processes of the shop agree.
 
+use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sqlx::PgConnection;
@@ -25,6 +26,8 @@ pub struct Settings {
     pub currency: Currency,
     /// Name shown to customers.
     pub shop_name: String,
+    /// Time zone in which people read times, and in which days begin.
+    pub time_zone: Tz,
     /// Default validity of a quote.
     pub quote_valid_days: i32,
     /// A product counts as running out at this number of pieces.
@@ -55,6 +58,8 @@ pub struct Rate {
 pub struct Choice {
     #[schema(value_type = Option<ShortLine>)]
     pub shop_name: Option<String>,
+    /// Name in the IANA time zone database: `America/New_York`.
+    pub time_zone: Option<String>,
     #[schema(minimum = 1, maximum = 365)]
     pub quote_valid_days: Option<i32>,
     #[schema(minimum = 0, maximum = 1000)]
@@ -68,6 +73,7 @@ pub struct Choice {
 struct SettingsRow {
     version: i32,
     shop_name: Option<String>,
+    time_zone: Option<String>,
     quote_valid_days: Option<i32>,
     low_stock: Option<i32>,
     shipping_us: Option<Vec<i64>>,
@@ -78,7 +84,7 @@ struct SettingsRow {
 macro_rules! read {
     ($and_lock:literal) => {
         concat!(
-            "select version, shop_name, quote_valid_days, low_stock, shipping_us, shipping_north_america,
+            "select version, shop_name, time_zone, quote_valid_days, low_stock, shipping_us, shipping_north_america,
                     shipping_international
              from settings ",
             $and_lock
@@ -119,6 +125,7 @@ impl From<SettingsRow> for Choice {
     fn from(row: SettingsRow) -> Choice {
         Choice {
             shop_name: row.shop_name,
+            time_zone: row.time_zone,
             quote_valid_days: row.quote_valid_days,
             low_stock: row.low_stock,
             shipping_us: Rate::read(row.shipping_us),
@@ -135,6 +142,7 @@ impl Settings {
             version: 0,
             currency: config.shop.currency,
             shop_name: config.shop.name.clone(),
+            time_zone: config.shop.time_zone,
             quote_valid_days: config.shop.quote_valid_days,
             low_stock: LOW_STOCK,
             shipping_us: config.shop.shipping_us.into(),
@@ -145,10 +153,12 @@ impl Settings {
 
     /// Overrides the defaults with the owner's choices.
     pub fn with(self, version: i32, choice: Choice) -> Settings {
+        let time_zone = choice.time_zone.and_then(|name| name.parse().ok());
         Settings {
             version,
             currency: self.currency,
             shop_name: choice.shop_name.unwrap_or(self.shop_name),
+            time_zone: time_zone.unwrap_or(self.time_zone),
             quote_valid_days: choice.quote_valid_days.unwrap_or(self.quote_valid_days),
             low_stock: choice.low_stock.unwrap_or(self.low_stock),
             shipping_us: choice.shipping_us.unwrap_or(self.shipping_us),
@@ -166,6 +176,7 @@ impl From<Settings> for Choice {
     fn from(settings: Settings) -> Choice {
         Choice {
             shop_name: Some(settings.shop_name),
+            time_zone: Some(settings.time_zone.name().to_owned()),
             quote_valid_days: Some(settings.quote_valid_days),
             low_stock: Some(settings.low_stock),
             shipping_us: Some(settings.shipping_us),
@@ -182,6 +193,14 @@ impl From<Settings> for Choice {
 pub async fn current(conn: &mut PgConnection, config: &Config) -> Result<Settings> {
     let (version, choice) = chosen(conn).await?;
     Ok(Settings::from_config(config).with(version, choice))
+}
+
+/// Returns the shop's time zone.
+///
+/// # Errors
+/// Database errors only.
+pub async fn time_zone(conn: &mut PgConnection, config: &Config) -> Result<Tz> {
+    Ok(current(conn, config).await?.time_zone)
 }
 
 /// Describes shipping prices that the owner set in a currency other than `currency`.
@@ -228,7 +247,8 @@ pub async fn choose(
         shop_name: choice.shop_name.map(|name| name.trim().to_owned()),
         ..choice
     };
-    let field_errors = field_errors(&choice, currency);
+    let mut field_errors = field_errors(&choice, currency);
+    field_errors.extend(time_zone_error(conn, &choice).await?);
     if !field_errors.is_empty() {
         return Err(Error::Invalid(field_errors));
     }
@@ -248,10 +268,11 @@ pub async fn choose(
     }
     sqlx::query(
         "update settings
-         set version = version + 1, shop_name = $1, quote_valid_days = $2, low_stock = $3, shipping_us = $4,
-             shipping_north_america = $5, shipping_international = $6, shipping_currency = $7",
+         set version = version + 1, shop_name = $1, time_zone = $2, quote_valid_days = $3, low_stock = $4, shipping_us = $5,
+             shipping_north_america = $6, shipping_international = $7, shipping_currency = $8",
     )
     .bind(&choice.shop_name)
+    .bind(&choice.time_zone)
     .bind(choice.quote_valid_days)
     .bind(choice.low_stock)
     .bind(choice.shipping_us.map(Rate::row))
@@ -264,7 +285,26 @@ pub async fn choose(
     audit::record(conn, actor, "settings.change", "settings", was, is).await
 }
 
-/// Returns what is wrong with a choice, field by field.
+/// Returns what is wrong with the time zone: it must be known here and to PostgreSQL, which computes days, too.
+async fn time_zone_error(conn: &mut PgConnection, choice: &Choice) -> Result<Option<FieldError>> {
+    let Some(name) = &choice.time_zone else {
+        return Ok(None);
+    };
+    let is_known = match name.parse::<Tz>() {
+        // PostgreSQL takes names in any case; these are compared as they are stored.
+        Ok(zone) if zone.name() == name => {
+            sqlx::query_scalar("select exists (select from pg_timezone_names where name = $1)")
+                .bind(name)
+                .fetch_one(conn)
+                .await?
+        }
+        _ => false,
+    };
+    let sentence = "must be the name of a time zone, as America/Los_Angeles";
+    Ok((!is_known).then(|| FieldError::new("time_zone", sentence)))
+}
+
+/// Returns what is wrong with a choice, field by field, except for the time zone.
 pub fn field_errors(choice: &Choice, currency: Currency) -> Vec<FieldError> {
     let mut field_errors = Vec::new();
     if let Some(name) = &choice.shop_name {

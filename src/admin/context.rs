@@ -8,6 +8,7 @@ use axum::response::{Html, IntoResponse, Redirect, Response};
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
 use uuid::Uuid;
 
 use super::assets::{FORMS, ICON, PRODUCT, SCRIPT, SHIP, STYLE};
@@ -53,6 +54,7 @@ pub struct AdminContext {
     pub visit: Visit,
     /// The shop's name.
     pub shop: String,
+    pub time_zone: Tz,
     /// Message from the previous page, such as `Ann is disabled.`
     pub said: Option<String>,
     pub request_id: Option<String>,
@@ -253,19 +255,19 @@ impl AdminContext {
 
     /// Formats a time in the shop's time zone: `Nov 24, 2026, 10:15 AM`.
     pub fn time(&self, at: &DateTime<Utc>) -> String {
-        let local = at.with_timezone(&self.app.config.shop.time_zone);
+        let local = at.with_timezone(&self.time_zone);
         local.format("%b %-d, %Y, %-I:%M %p").to_string()
     }
 
     /// Formats a time in the shop's time zone as the value of a `datetime-local` field: `2026-11-24T10:15`.
     pub fn local_time(&self, at: &DateTime<Utc>) -> String {
-        let local = at.with_timezone(&self.app.config.shop.time_zone);
+        let local = at.with_timezone(&self.time_zone);
         local.format("%Y-%m-%dT%H:%M").to_string()
     }
 
     /// Name of the shop's time zone: `America/New_York`.
     pub fn time_zone(&self) -> &'static str {
-        self.app.config.shop.time_zone.name()
+        self.time_zone.name()
     }
 
     /// Currency of the shop's prices.

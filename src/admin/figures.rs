@@ -2,6 +2,7 @@
 
 use axum::extract::State;
 use chrono::{Days, NaiveDate, Utc};
+use chrono_tz::Tz;
 use serde::Serialize;
 use sqlx::PgConnection;
 use utoipa::ToSchema;
@@ -62,6 +63,7 @@ pub struct Figures {
     pub to_do: ToDo,
     /// The most urgent open review items.
     pub review_items: Vec<ReviewItem>,
+    pub time_zone: Tz,
     /// Current date in the shop's time zone.
     pub today: NaiveDate,
     /// Sales of the last ninety days, without days that had none.
@@ -81,8 +83,8 @@ pub async fn look(
     days: i32,
     with_system: bool,
 ) -> Result<Figures> {
-    let zone = config.shop.time_zone;
-    let low_stock = settings::current(conn, config).await?.low_stock;
+    let settings = settings::current(conn, config).await?;
+    let zone = settings.time_zone;
     let (to_pack, to_review) = orders::count_to_do(conn).await?;
     let (to_answer, to_make, wanting) = custom_orders::count_to_do(conn).await?;
     let system = match with_system {
@@ -104,10 +106,11 @@ pub async fn look(
             system,
         },
         review_items: review_items::list_open(conn, REVIEW_ITEMS).await?,
+        time_zone: zone,
         today: Utc::now().with_timezone(&zone).date_naive(),
         sales: orders::sales_by_day(conn, zone, LONGEST).await?,
         best_sellers: orders::best_sellers(conn, zone, days, NAMES).await?,
-        running_out: products::running_out(conn, low_stock, NAMES).await?,
+        running_out: products::running_out(conn, settings.low_stock, NAMES).await?,
     })
 }
 
@@ -194,7 +197,6 @@ async fn show(State(app): State<App>, admin: Admin, query: Query) -> Result<Json
         return Err(Error::Invalid(field_errors));
     }
     let days = i32::try_from(days).map_err(anyhow::Error::from)?;
-    let zone = app.config.shop.time_zone;
     let with_system = admin.may(Scope::System).is_ok();
     let mut conn = app.db.acquire().await?;
     let found = look(&mut conn, &app.config, days, with_system).await?;
@@ -205,7 +207,7 @@ async fn show(State(app): State<App>, admin: Admin, query: Query) -> Result<Json
     let first = found.first_of(days);
     Ok(Json(DashboardView {
         today: found.today,
-        time_zone: zone.name(),
+        time_zone: found.time_zone.name(),
         to_do: found.to_do,
         takings: takings.into(),
         days,

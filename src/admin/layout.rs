@@ -88,7 +88,9 @@ async fn arrive(
     // Requests that are redirected to sign-in render no page, so they need no query.
     if token.is_some() || context.path.starts_with("/admin/sign-in") {
         let mut conn = app.db.acquire().await?;
-        context.shop = settings::current(&mut conn, &app.config).await?.shop_name;
+        let settings = settings::current(&mut conn, &app.config).await?;
+        context.shop = settings.shop_name;
+        context.time_zone = settings.time_zone;
         if let Some(token) = token {
             context.user = auth::find_session(&mut conn, &token).await?;
         }
@@ -140,6 +142,7 @@ impl AdminContext {
                 known: AdminContext::cookie(app, headers, BROWSER),
             },
             shop: app.config.shop.name.clone(),
+            time_zone: app.config.shop.time_zone,
             said: context::said(app, headers),
             request_id: headers
                 .get("x-request-id")

@@ -165,7 +165,7 @@ pub async fn list(State(app): State<App>, context: AdminContext, query: Query) -
         older: more.then(|| link(page + 1)),
         orders: found,
         search,
-        export: orders::usual_days(app.config.shop.time_zone),
+        export: orders::usual_days(context.time_zone),
     };
     context.show(&page)
 }

@@ -16,5 +16,5 @@ pub async fn download(
     _context: AdminContext,
     query: Query,
 ) -> Result<Response> {
-    orders::export(app, &query)
+    orders::export(app, &query).await
 }

@@ -44,8 +44,7 @@ pub async fn schedule(
         let on_sale_at = match form.get("do").as_str() {
             "clear" => None,
             _ => {
-                let zone = app.config.shop.time_zone;
-                let at = calendar::local_instant(&form.get("on_sale_at"), zone);
+                let at = calendar::local_instant(&form.get("on_sale_at"), context.time_zone);
                 let unread = || Error::invalid("on_sale_at", "Choose a day and a time.");
                 Some(at.ok_or_else(unread)?)
             }

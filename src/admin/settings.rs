@@ -3,6 +3,7 @@
 use askama::Template;
 use axum::extract::State;
 use axum::response::Response;
+use chrono_tz::Tz;
 
 use super::context::AdminContext;
 use super::form::Form;
@@ -21,6 +22,17 @@ const ZONES: [(&str, &str); 3] = [
     ("shipping_international", "Everywhere else"),
 ];
 
+/// Time zones of the United States, as people there call them.
+const US_TIME_ZONES: [(Tz, &str); 7] = [
+    (Tz::America__New_York, "Eastern Time (New York)"),
+    (Tz::America__Chicago, "Central Time (Chicago)"),
+    (Tz::America__Denver, "Mountain Time (Denver)"),
+    (Tz::America__Phoenix, "Arizona (Phoenix)"),
+    (Tz::America__Los_Angeles, "Pacific Time (Los Angeles)"),
+    (Tz::America__Anchorage, "Alaska (Anchorage)"),
+    (Tz::Pacific__Honolulu, "Hawaii (Honolulu)"),
+];
+
 #[derive(Template)]
 #[template(path = "settings.html", config = "src/admin/askama.toml")]
 struct SettingsPage<'a> {
@@ -33,6 +45,19 @@ struct SettingsPage<'a> {
 
 impl SettingsPage<'_> {
     const ZONES: [(&'static str, &'static str); 3] = ZONES;
+    const US_TIME_ZONES: [(Tz, &'static str); 7] = US_TIME_ZONES;
+
+    /// Returns the names of the other time zones, by region and city. Old names are offered only where one is chosen.
+    fn other_time_zones(&self) -> impl Iterator<Item = &'static str> {
+        let chosen = self.form.get("time_zone");
+        let names = chrono_tz::TZ_VARIANTS.iter().map(|zone| zone.name());
+        let is_old =
+            |name: &str| !name.contains('/') || name.starts_with("Etc/") || name.starts_with("US/");
+        let is_above = |name: &str| US_TIME_ZONES.iter().any(|(zone, _)| zone.name() == name);
+        names.filter(move |name| {
+            !is_above(name) && (!is_old(name) || *name == "UTC" || *name == chosen)
+        })
+    }
 
     /// Returns the default of a field with another value.
     fn default_of(&self, field: &str) -> Option<String> {
@@ -68,6 +93,7 @@ fn fields(settings: &Settings) -> Form {
     let mut form = Form::default();
     form.set("version", settings.version.to_string());
     form.set("shop_name", settings.shop_name.clone());
+    form.set("time_zone", settings.time_zone.name());
     form.set("quote_valid_days", settings.quote_valid_days.to_string());
     form.set("low_stock", settings.low_stock.to_string());
     for ((zone, _), rate) in ZONES.into_iter().zip(rates(settings)) {
@@ -166,8 +192,10 @@ fn read(form: &Form, defaults: &Settings) -> Result<Choice> {
     let [us, north_america, international] = [(); 3].map(|()| chosen.next().flatten());
     drop(chosen);
     let name = form.get("shop_name");
+    let zone = form.get("time_zone");
     let choice = Choice {
         shop_name: (!name.is_empty() && name != defaults.shop_name).then_some(name),
+        time_zone: (!zone.is_empty() && zone != defaults.time_zone.name()).then_some(zone),
         quote_valid_days: (quote_valid_days != defaults.quote_valid_days)
             .then_some(quote_valid_days),
         low_stock: (low_stock != defaults.low_stock).then_some(low_stock),

@@ -17,6 +17,7 @@ use crate::emails::Email;
 use crate::error::{Code, Error, Result};
 use crate::jobs::{self, Job};
 use crate::review_items::{self, Kind, NewItem};
+use crate::settings;
 use crate::stripe::{self, NewPaymentLink, PaymentLink, SessionStatus, StripeError};
 use crate::types::ids::{CustomOrderId, QuoteId};
 
@@ -189,7 +190,8 @@ async fn close_at_stripe(app: &App, link: &str) -> Result<bool, StripeError> {
 /// Database errors only.
 pub async fn sweep(app: &App) -> Result<()> {
     let mut conn = app.db.acquire().await?;
-    let lapsed = store::list_lapsed(&mut conn, app.config.shop.time_zone).await?;
+    let zone = settings::time_zone(&mut conn, &app.config).await?;
+    let lapsed = store::list_lapsed(&mut conn, zone).await?;
     for (quote, state) in store::list_hanging(&mut conn, HANGING).await? {
         let job = match state {
             QuoteState::Asking => Job::MakeLink { quote },
@@ -223,7 +225,7 @@ async fn link_made(
     let Some(asked) = store::find_quote(conn, quote).await? else {
         return Ok(());
     };
-    let until = valid_until(app, &asked);
+    let until = valid_until(conn, app, &asked).await?;
     let Some(quote) = store::set_live(conn, asked.id, link, url, until).await? else {
         return Ok(());
     };

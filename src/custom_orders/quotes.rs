@@ -15,6 +15,7 @@ use crate::audit::Actor;
 use crate::emails::Email;
 use crate::error::{Code, Error, Result};
 use crate::jobs::{self, Job};
+use crate::settings;
 use crate::stripe::NewPaymentLink;
 use crate::types::calendar;
 use crate::types::ids::{CustomOrderId, QuoteId};
@@ -460,9 +461,17 @@ async fn expire(conn: &mut PgConnection, custom_order: &CustomOrder, note: &str)
 }
 
 /// End of the last day on which a quote is payable, if its link were created now.
-pub fn valid_until(app: &App, quote: &Quote) -> DateTime<Utc> {
+///
+/// # Errors
+/// Database errors only.
+pub async fn valid_until(
+    conn: &mut PgConnection,
+    app: &App,
+    quote: &Quote,
+) -> Result<DateTime<Utc>> {
+    let zone = settings::time_zone(conn, &app.config).await?;
     let days = quote.valid_days.unsigned_abs();
-    calendar::end_of_day(Utc::now(), days, app.config.shop.time_zone)
+    Ok(calendar::end_of_day(Utc::now(), days, zone))
 }
 
 /// Previews the email that approving the draft would send; its payment link is a placeholder. Returns `None` without a
@@ -481,7 +490,7 @@ pub async fn preview(
     let Some(draft) = store::find_draft(conn, id).await? else {
         return Ok(None);
     };
-    let until = valid_until(app, &draft);
+    let until = valid_until(conn, app, &draft).await?;
     Ok(Some(Email::CustomOrderApproved {
         custom_order: email_data(conn, app, &custom_order).await?,
         quote: quote_email_data(&draft, until, "#made-when-approved"),

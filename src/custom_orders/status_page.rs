@@ -145,7 +145,7 @@ pub async fn status(
         shop: &settings.shop_name,
         shop_url: &app.config.server.frontend_url,
         write_to: write_to(&app, &format!("Custom order {}", view.number)),
-        zone: app.config.shop.time_zone,
+        zone: settings.time_zone,
         view: &view,
     };
     let html = page.render().map_err(anyhow::Error::from)?;

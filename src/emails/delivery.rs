@@ -323,7 +323,10 @@ pub async fn send_again(conn: &mut PgConnection, actor: &Actor, id: EmailId) -> 
 /// Branding under the current settings.
 pub async fn branding(app: &App) -> Result<Branding> {
     let settings = settings::current(&mut *app.db.acquire().await?, &app.config).await?;
-    Ok(app.mailer.branding().named(&settings.shop_name))
+    Ok(app
+        .mailer
+        .branding()
+        .under(&settings.shop_name, settings.time_zone))
 }
 
 /// Queues emails again whose job or sender was lost. Safe to repeat.

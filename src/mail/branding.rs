@@ -70,8 +70,8 @@ impl Branding {
         })
     }
 
-    /// The same branding under the name from the settings.
-    pub fn named(&self, name: &str) -> Branding {
+    /// The same branding under the name and in the time zone from the settings.
+    pub fn under(&self, name: &str, zone: Tz) -> Branding {
         let name = one_line(name, 100);
         let mut branding = self.clone();
         // A name of its own in MAIL_FROM stays.
@@ -79,6 +79,7 @@ impl Branding {
             branding.from.name = Some(name.clone());
         }
         branding.name = name;
+        branding.zone = zone;
         branding
     }
 

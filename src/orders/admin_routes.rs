@@ -22,6 +22,7 @@ use crate::http::idempotency::{IdempotencyKey, Key, Owner, earlier_answer};
 use crate::http::texts::Day;
 use crate::http::{Json, Page, Paging, Path, Query};
 use crate::mail;
+use crate::settings;
 use crate::types::calendar;
 use crate::types::ids::{ProductId, RestockId};
 use crate::types::money::Cents;
@@ -73,7 +74,8 @@ async fn list(
     if !field_errors.is_empty() {
         return Err(Error::Invalid(field_errors));
     }
-    let zone = app.config.shop.time_zone;
+    let mut conn = app.db.acquire().await?;
+    let zone = settings::time_zone(&mut conn, &app.config).await?;
     let filter = store::OrderFilter {
         status,
         search,
@@ -84,7 +86,7 @@ async fn list(
         limit: page.size,
         offset: page.offset(),
     };
-    let (orders, count) = store::list(&mut *app.db.acquire().await?, &filter).await?;
+    let (orders, count) = store::list(&mut conn, &filter).await?;
     Ok(Json(Page::new(page, count, orders)))
 }
 
@@ -105,7 +107,7 @@ async fn list(
 )]
 async fn download(State(app): State<App>, admin: Admin, query: Query) -> Result<Response> {
     admin.may(Scope::OrdersRead)?;
-    export::export(app, &query)
+    export::export(app, &query).await
 }
 
 /// The contents and the address of a shipment.

@@ -13,6 +13,7 @@ use super::store::{self, ExportedLine, ExportedOrder};
 use crate::app::App;
 use crate::error::{Error, FieldError, Result};
 use crate::http::Query;
+use crate::settings;
 use crate::types::calendar;
 use crate::types::ids::OrderId;
 use crate::types::money::Cents;
@@ -113,9 +114,9 @@ pub(super) fn read_days(
 /// `rows=lines`, each order line has a row.
 ///
 /// # Errors
-/// Field errors of `from`, `to` and `rows`.
-pub fn export(app: App, query: &Query) -> Result<Response> {
-    let zone = app.config.shop.time_zone;
+/// Field errors of `from`, `to` and `rows`; database errors.
+pub async fn export(app: App, query: &Query) -> Result<Response> {
+    let zone = settings::time_zone(&mut *app.db.acquire().await?, &app.config).await?;
     let (first, last) = usual_days(zone);
     let mut field_errors = Vec::new();
     let (from, to) = read_days(query, &mut field_errors);

@@ -90,6 +90,72 @@ async fn the_name_is_on_emails_pages_and_the_admin() {
 }
 
 #[tokio::test]
+async fn times_are_those_of_the_zone_that_is_chosen() {
+    let shop = staffed_with(&[("SHOP_TIME_ZONE", "Etc/GMT+5")]).await;
+    let owner = signed_in(&shop, OWNER).await;
+    shop.sells_one("Sunrise").await;
+    sqlx::query("update orders set paid_at = '2026-11-24T03:15:00Z', created_at = paid_at")
+        .execute(&shop.db)
+        .await
+        .expect("an old order");
+    let time = async |expected: &str| {
+        let page = owner.get("/admin/orders/SB-1001").await.text;
+        assert!(page.contains(expected), "{expected}: {page}");
+    };
+    time("Nov 23, 2026, 10:15 PM").await;
+    // A zone that is offered nowhere else stays when the form is saved as it is.
+    let page = owner.get(HERE).await.text;
+    assert_eq!(Form::to(&page, HERE).send(&owner.client).await.status, 303);
+    time("Nov 23, 2026, 10:15 PM").await;
+
+    saves(&owner, &[("time_zone", "America/Los_Angeles")]).await;
+    time("Nov 23, 2026, 7:15 PM").await;
+    let page = owner.get(HERE).await.text;
+    assert!(
+        page.contains("<option value=\"America/Los_Angeles\" selected>Pacific Time (Los Angeles)"),
+        "{page}"
+    );
+    let programs = shop.admin(&[Scope::OrdersRead, Scope::Settings]).await;
+    let dashboard = programs.get("/api/admin/dashboard/").await.json;
+    assert_eq!(dashboard["time_zone"], "America/Los_Angeles", "{dashboard}");
+    let of_day = async |day: &str| {
+        let path = format!("/api/admin/orders/?from={day}&to={day}");
+        programs.get(&path).await.json["count"].clone()
+    };
+    assert_eq!(
+        (of_day("2026-11-23").await, of_day("2026-11-24").await),
+        (json!(1), json!(0))
+    );
+    saves(&owner, &[("time_zone", "Asia/Tokyo")]).await;
+    assert_eq!(
+        (of_day("2026-11-23").await, of_day("2026-11-24").await),
+        (json!(0), json!(1))
+    );
+    time("Nov 24, 2026, 12:15 PM").await;
+
+    // What only one of the two knows, or knows under another name, is refused.
+    for unknown in ["America/Atlantis", "asia/tokyo", "EST5EDT4", "' or 1=1"] {
+        let answer = owner.submit(HERE, HERE, &[("time_zone", unknown)]).await;
+        assert_eq!(answer.status, 400, "{unknown}");
+        assert!(
+            answer
+                .text
+                .contains("Time zone must be the name of a time zone"),
+            "{}",
+            answer.text
+        );
+        let body = json!({"chosen": {"time_zone": unknown}});
+        let path = "/api/admin/settings/";
+        let answer = programs.send_json(reqwest::Method::PUT, path, &body).await;
+        assert_eq!(answer.field_errors(), ["time_zone"]);
+    }
+    time("Nov 24, 2026, 12:15 PM").await;
+    saves(&owner, &[("time_zone", "Etc/GMT+5")]).await;
+    let chosen = programs.get("/api/admin/settings/").await.json["chosen"]["time_zone"].clone();
+    assert_eq!(chosen, Value::Null, "as the configuration has it");
+}
+
+#[tokio::test]
 async fn quotes_and_low_stock_follow() {
     let shop = staffed().await;
     let owner = signed_in(&shop, OWNER).await;

@@ -23,6 +23,21 @@ async fn timestamp(shop: &Shop, sql: &'static str) -> DateTime<Utc> {
         .expect("a time")
 }
 
+/// A shop in this zone: by its configuration, or by a setting that differs from it.
+async fn in_zone(name: &str) -> Shop {
+    let configured = if name == ZONES[0] { name } else { "Asia/Tokyo" };
+    let shop = Shop::open_with(&[("SHOP_TIME_ZONE", configured)]).await;
+    if name != configured {
+        let owner = shop.admin(&[Scope::Settings]).await;
+        let body = json!({"chosen": {"time_zone": name}});
+        let answer = owner
+            .send_json(Method::PUT, "/api/admin/settings/", &body)
+            .await;
+        assert_eq!(answer.json["current"]["time_zone"], name);
+    }
+    shop
+}
+
 /// Quotes for a new custom order, for so many days, and approves. Returns its id.
 async fn quoted(shop: &Shop, days: i32) -> String {
     let admin = shop.admin(&[Scope::CustomOrders]).await;
@@ -46,7 +61,7 @@ async fn quoted(shop: &Shop, days: i32) -> String {
 async fn an_order_was_paid_on_the_shops_day_in_every_email_and_table() {
     for name in ZONES {
         let zone: Tz = name.parse().expect("a zone");
-        let shop = Shop::open_with(&[("SHOP_TIME_ZONE", name)]).await;
+        let shop = in_zone(name).await;
         let piece = shop.stocks("Sunrise", 1).await;
         let session = session_of(&shop.client.check_out(&[(&piece, 1)]).await);
         shop.stripe.pay(&session, card()).await.expect("a payment");
@@ -69,7 +84,7 @@ async fn an_order_was_paid_on_the_shops_day_in_every_email_and_table() {
 async fn a_quote_can_be_paid_to_the_end_of_its_last_day_where_the_shop_is() {
     for name in ZONES {
         let zone: Tz = name.parse().expect("a zone");
-        let shop = Shop::open_with(&[("SHOP_TIME_ZONE", name)]).await;
+        let shop = in_zone(name).await;
         let id = quoted(&shop, 14).await;
         let approved = timestamp(&shop, "select updated_at from custom_order_quotes").await;
         let last = approved.with_timezone(&zone).date_naive() + Days::new(14);
@@ -112,7 +127,7 @@ async fn a_quote_can_be_paid_to_the_end_of_its_last_day_where_the_shop_is() {
 async fn a_quote_lapses_when_its_day_is_over_in_the_shop_and_not_before() {
     for name in ZONES {
         let zone: Tz = name.parse().expect("a zone");
-        let shop = Shop::open_with(&[("SHOP_TIME_ZONE", name)]).await;
+        let shop = in_zone(name).await;
         let id = quoted(&shop, 1).await;
         let admin = shop.admin(&[Scope::CustomOrders]).await;
         // In the midst of a day, as after a change of the zone: the day still holds to its end.
