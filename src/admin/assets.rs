@@ -52,6 +52,12 @@ pub static PRODUCT: LazyLock<Asset> = LazyLock::new(|| {
     Asset::new("product", "js", "text/javascript; charset=utf-8", content)
 });
 
+/// Shrinks photographs before they are sent with a form. Pages work without it.
+pub static PHOTOS: LazyLock<Asset> = LazyLock::new(|| {
+    let content = include_str!("assets/photos.js");
+    Asset::new("photos", "js", "text/javascript; charset=utf-8", content)
+});
+
 /// Disables the buttons of a form while it is being sent. Pages work without it.
 pub static FORMS: LazyLock<Asset> = LazyLock::new(|| {
     let content = include_str!("assets/forms.js");
@@ -72,7 +78,7 @@ pub static ICON: LazyLock<Asset> = LazyLock::new(|| {
 
 /// `GET /admin/assets/{name}`
 pub async fn serve(Path(name): Path<String>) -> Result<Response> {
-    let asset = [&STYLE, &SCRIPT, &PRODUCT, &FORMS, &SHIP, &ICON]
+    let asset = [&STYLE, &SCRIPT, &PRODUCT, &PHOTOS, &FORMS, &SHIP, &ICON]
         .into_iter()
         .find(|asset| asset.name == name)
         .ok_or(Error::NotFound(""))?;

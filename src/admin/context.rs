@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use uuid::Uuid;
 
-use super::assets::{FORMS, ICON, PRODUCT, SCRIPT, SHIP, STYLE};
+use super::assets::{FORMS, ICON, PHOTOS, PRODUCT, SCRIPT, SHIP, STYLE};
 use super::{NAVIGATION, NavItem};
 use crate::app::App;
 use crate::audit::Actor;
@@ -194,6 +194,11 @@ impl AdminContext {
     /// Returns the address of the script of product pages.
     pub fn product_script(&self) -> String {
         PRODUCT.path()
+    }
+
+    /// Returns the address of the script of forms with photographs.
+    pub fn photos_script(&self) -> String {
+        PHOTOS.path()
     }
 
     /// Returns the address of the script of pages that ship.

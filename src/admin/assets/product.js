@@ -1,6 +1,5 @@
 // Product pages of the admin. They work without this script. It uploads images as soon as they are chosen, with previews
-// and progress, shrinks large photographs before they are sent, adds drag and drop, and keeps what was typed into the form
-// while images are changed.
+// and progress (see photos.js), adds drag and drop, and keeps what was typed into the form while images are changed.
 (() => {
   "use strict";
 
@@ -80,51 +79,6 @@
     request.send(data);
   }
 
-  // Longest side in pixels of what is sent: twice the widest rendition, and a hundredth of a large photograph's bytes.
-  const LONGEST_SIDE = 3200;
-
-  // Returns the photograph, smaller if it is large. What the browser cannot read is left to the server, which says why.
-  async function shrink(file) {
-    if (!/^image\/(jpeg|png|webp)$/.test(file.type)) return file;
-    let bitmap;
-    try {
-      bitmap = await createImageBitmap(file);
-      const scale = LONGEST_SIDE / Math.max(bitmap.width, bitmap.height);
-      if (scale >= 1) return file;
-      const canvas = document.createElement("canvas");
-      canvas.width = Math.max(1, Math.round(bitmap.width * scale));
-      canvas.height = Math.max(1, Math.round(bitmap.height * scale));
-      const context = canvas.getContext("2d");
-      context.imageSmoothingQuality = "high";
-      context.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
-      const small = await new Promise((done) => canvas.toBlob(done, file.type, 0.92));
-      return small && small.size < file.size ? new File([small], file.name, { type: small.type }) : file;
-    } catch {
-      return file;
-    } finally {
-      bitmap?.close();
-    }
-  }
-
-  // One after the other: several large photographs at once are too much for a phone's memory.
-  async function shrinkAll(files) {
-    const small = [];
-    for (const file of files) small.push(await shrink(file));
-    return small;
-  }
-
-  function preview(list, files) {
-    for (const old of list.querySelectorAll("img")) URL.revokeObjectURL(old.src);
-    list.replaceChildren(...[...files].filter((file) => file.type.startsWith("image/")).map((file) => {
-      const image = document.createElement("img");
-      image.alt = file.name;
-      image.src = URL.createObjectURL(file);
-      const item = document.createElement("li");
-      item.append(image);
-      return item;
-    }));
-  }
-
   // The page once more: what arrived although its answer did not, and a new once-id.
   async function refresh() {
     const page = await fetch(location.href).catch(() => null);
@@ -149,8 +103,8 @@
     isStale = true;
     const form = section().querySelector("[data-upload]");
     say("Uploading…");
-    const files = await shrinkAll(chosen);
-    preview(section().querySelector("[data-previews]"), files);
+    const files = await photos.shrinkAll(chosen);
+    photos.preview(section().querySelector("[data-previews]"), files);
     const data = new FormData();
     // Token and once-id must come first: the guard reads only the first fields.
     for (const name of ["csrf", "once"]) data.append(name, form.elements[name].value);
@@ -188,18 +142,6 @@
     send(form, data);
   }
 
-  // The images of a new product are sent with its form, so the shrunk files take the place of the chosen ones.
-  async function prepareNew(input) {
-    const chosen = input.files;
-    const files = await shrinkAll(chosen);
-    // Others were chosen meanwhile.
-    if (input.files !== chosen) return;
-    const small = new DataTransfer();
-    for (const file of files) small.items.add(file);
-    input.files = small.files;
-    preview(input.closest("[data-new-images]").querySelector("[data-previews]"), files);
-  }
-
   let dragged = null;
 
   function prepare() {
@@ -217,7 +159,6 @@
       enqueue(event.target.files);
       event.target.value = "";
     }
-    if (event.target.matches("[data-new-images] input[type=file]")) prepareNew(event.target);
     const all = event.target.closest("[data-check-all]");
     if (all) {
       for (const box of event.target.form.querySelectorAll("input[name=id]")) box.checked = event.target.checked;

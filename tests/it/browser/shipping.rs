@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use thirtyfour::prelude::*;
 
-use super::walks::settles;
+use super::walks::{Images, settles};
 use super::{Driver, PHONE, Window};
 use crate::admin::{STAFF, staffed};
 use crate::support::{Shop, card, session_of};
@@ -74,8 +74,16 @@ async fn an_order_is_shipped_from_the_list_in_three_taps() {
     ben.sees("This looks like a number of FedEx.").await;
     ben.fills("Tracking number", "9865 7878 8855").await;
     assert_eq!(carrier(&ben).await, "DHL");
+    // A large photograph is shrunk first, even when the form is sent at once.
+    let large = Images::take(&[(3400, 1700)]);
+    ben.attaches("Photos of the shipment", &large.paths()).await;
     ben.clicks("Mark shipped").await;
     ben.sees("DHL 9865 7878 8855").await;
+    let (width, height): (i32, i32) = sqlx::query_as("select width, height from images")
+        .fetch_one(&shop.db)
+        .await
+        .expect("the photograph");
+    assert_eq!((width, height), (3200, 1600));
     ben.heard_nothing_bad().await;
     settles(&shop).await;
 }

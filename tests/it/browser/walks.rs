@@ -92,11 +92,8 @@ async fn a_piece_is_made_sold_shipped_and_paid_back() {
     // A large photograph is shrunk before it is sent.
     let large = Images::take(&[(3400, 1700)]);
     ann.attaches("Images", &large.paths()).await;
-    ann.finds(
-        "a preview",
-        By::Css("[data-new-images] [data-previews] img"),
-    )
-    .await;
+    ann.finds("a preview", By::Css("[data-photos] [data-previews] img"))
+        .await;
     ann.clicks("Save as draft").await;
     ann.sees("Élan Vital is saved as a draft.").await;
     // What is half written in the form beside them stays while images come.
