@@ -9,7 +9,7 @@ run *arguments:
     cargo run -- {{ arguments }}
 
 # Tests that work hard, or wait for time-outs and second tries, by parts of their names
-slow := "images:: process:: admin::guessing:: checkout::keys:: checkout::oversell:: custom_orders::links:: custom_orders::refunds:: emails::connections:: emails::delivery:: payments::faults:: payments::refunds::planned:: system::database_checks:: system::health:: every_form:: poolers:: database_outages:: hostile_connections:: migrations:: bad_input::oddities:: to_ship::races:: nothing_that_a_visitor_types a_misspelling_is_answered a_request_that_never_finishes a_course_told_in_any_order a_newer_one_are_told_apart_in_any_order five_hundred_products ten_images_of_seven copies_share_a_folder by_every_kind_of_line page_by_page_and_not_for_ever without_our_own_forms_token withdrawals_and_payments_at_once"
+slow := "images:: process:: admin::guessing:: checkout::keys:: checkout::oversell:: custom_orders::links:: custom_orders::refunds:: emails::connections:: emails::delivery:: payments::faults:: payments::refunds::planned:: system::access:: system::database_checks:: system::health:: every_form:: poolers:: database_outages:: hostile_connections:: migrations:: bad_input::oddities:: to_ship:: stripe_requests:: page_size_is_1_to_100 nothing_that_a_visitor_types a_misspelling_is_answered a_request_that_never_finishes a_course_told_in_any_order a_newer_one_are_told_apart_in_any_order five_hundred_products ten_images_of_seven copies_share_a_folder by_every_kind_of_line page_by_page_and_not_for_ever without_our_own_forms_token withdrawals_and_payments_at_once"
 
 # Run the tests, without the slow ones below
 test *arguments:
