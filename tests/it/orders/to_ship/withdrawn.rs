@@ -17,6 +17,16 @@ async fn unship(admin: &Client) {
     assert_eq!(undone.status, 200, "{}", undone.text);
 }
 
+/// Id of the newest email that an order is shipped.
+async fn told_of_shipment(admin: &Client) -> String {
+    let path = "/api/admin/emails/?kind=order_shipped";
+    let emails = admin.get(path).await.json;
+    emails["results"][0]["id"]
+        .as_str()
+        .expect("an id")
+        .to_owned()
+}
+
 /// The subjects of all emails that were delivered, oldest first.
 fn subjects(shop: &Shop) -> Vec<String> {
     let mail = shop.mail().into_iter();
@@ -85,14 +95,7 @@ async fn an_email_about_an_undone_shipment_is_not_sent_again() {
     let (owner, admin) = (signed_in(&shop, OWNER).await, program(&shop).await);
     assert_eq!(ship(&admin).await.status, 200);
     shop.run_jobs().await;
-    let emails = admin
-        .get("/api/admin/emails/?kind=order_shipped")
-        .await
-        .json;
-    let id = emails["results"][0]["id"]
-        .as_str()
-        .expect("an id")
-        .to_owned();
+    let id = told_of_shipment(&admin).await;
     assert!(owner.get(ORDER).await.text.contains(&id));
     unship(&admin).await;
     let path = format!("/api/admin/emails/{id}/");
@@ -162,14 +165,7 @@ async fn an_email_sent_again_or_being_sent_ends_with_its_shipment() {
     // One that arrived and was to be sent again stays sent, once.
     assert_eq!(ship(&admin).await.status, 200);
     shop.run_jobs().await;
-    let emails = admin
-        .get("/api/admin/emails/?kind=order_shipped")
-        .await
-        .json;
-    let id = emails["results"][0]["id"]
-        .as_str()
-        .expect("an id")
-        .to_owned();
+    let id = told_of_shipment(&admin).await;
     let path = format!("/api/admin/emails/{id}/");
     assert_eq!(
         admin
