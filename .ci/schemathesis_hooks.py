@@ -169,7 +169,7 @@ BEYOND_FORM = [
     (r"expected_inventory_count", r"^Say which inventory_count you saw"),
     (r"delta", r"^Must (not be zero|be (positive|negative) for this reason)\.$"),
     (r"shipping", r"^must not be negative, and at most 99999999 cents together with the amount$"),
-    (r"shipping_.*\.max_days", r"^must be at least the least days, and at most 365$"),
+    (r"shipping_.*\.max_days", r"^must be at least the minimum, and at most 365$"),
     (r"images", r"^A product has up to 10 images\. Remove some first\.$"),
     (r"amount", r"^must be more than nothing, and at most .*: that is what is left$"),
     (r"lines\[\d+\]\.product_id", r"^is sold in another currency than the lines before$"),

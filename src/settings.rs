@@ -354,7 +354,7 @@ pub fn field_errors(choice: &Choice, currency: Currency) -> Vec<FieldError> {
             let field = format!("{zone}.max_days");
             field_errors.push(FieldError::new(
                 field,
-                "must be at least the least days, and at most 365",
+                "must be at least the minimum, and at most 365",
             ));
         }
     }

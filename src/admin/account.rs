@@ -207,7 +207,7 @@ pub async fn turn_off(
     auth::hold_session(&mut tx, context.user()?).await?;
     auth::turn_off_second_factor(&mut tx, &context.actor()?, context.user()?.id).await?;
     tx.commit().await?;
-    Ok(context.go_on(ACCOUNT, "The second factor is off."))
+    Ok(context.go_on(ACCOUNT, "Two-step verification is off."))
 }
 
 /// `POST /admin/account/recovery-codes`: issues ten new codes and invalidates the old ones.

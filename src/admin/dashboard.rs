@@ -159,8 +159,8 @@ fn tasks(waiting: &figures::ToDo) -> Vec<ToDoLine> {
         tasks.extend([
             ToDoLine::new(
                 failures.events,
-                "message of Stripe not processed",
-                "messages of Stripe not processed",
+                "Stripe event failed",
+                "Stripe events failed",
             )
             .trouble_at("/admin/system/events?state=failed"),
             ToDoLine::new(

@@ -271,8 +271,8 @@ pub const NAVIGATION: &[NavItem] = &[
     NavItem { path: "/admin/custom-orders", name: "Custom orders", access: Access::Staff, icon: "M12 20l-8-9 3-6h10l3 6zM4 11h16M9 11l3 9 3-9-3-6z" },
     NavItem { path: "/admin/account", name: "My account", access: Access::Staff, icon: "M12 12a4 4 0 100-8 4 4 0 000 8zM4 21c0-4 4-6 8-6s8 2 8 6" },
     NavItem { path: "/admin/users", name: "Users", access: Access::Owner, icon: "M9 11a3.5 3.5 0 100-7 3.5 3.5 0 000 7zM2 20c0-4 3-6 7-6s7 2 7 6M16 4.5a3.5 3.5 0 010 6.5M18 14.5c2.500.8 4 2.600 4 5.500" },
-    NavItem { path: "/admin/tokens", name: "Tokens", access: Access::Owner, icon: "M15 10a5 5 0 11-4.600-5M10.500 9.500L20 4M16 6l2 3" },
-    NavItem { path: "/admin/audit", name: "Audit log", access: Access::Owner, icon: "M6 3h9l4 4v14H6zM9 11h7M9 15h7M9 7h3" },
+    NavItem { path: "/admin/tokens", name: "API keys", access: Access::Owner, icon: "M15 10a5 5 0 11-4.600-5M10.500 9.500L20 4M16 6l2 3" },
+    NavItem { path: "/admin/audit", name: "Activity log", access: Access::Owner, icon: "M6 3h9l4 4v14H6zM9 11h7M9 15h7M9 7h3" },
     NavItem { path: "/admin/settings", name: "Settings", access: Access::Owner, icon: "M4 7h9M17 7h3M13 5v4M17 5v4M4 17h3M11 17h9M7 15v4M11 15v4" },
     NavItem { path: "/admin/system", name: "System", access: Access::Owner, icon: "M12 15a3 3 0 100-6 3 3 0 000 6zM12 3v3M12 18v3M3 12h3M18 12h3M5.600 5.600l2.100 2.100M16.300 16.300l2.100 2.100M18.400 5.600l-2.100 2.100M7.700 16.300l-2.100 2.100" },
 ];

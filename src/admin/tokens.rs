@@ -14,7 +14,7 @@ use crate::auth::{self, Scope, Token};
 use crate::error::{Error, Result};
 use crate::http::Path;
 
-const BACK: (&str, &str) = ("/admin/tokens", "Tokens");
+const BACK: (&str, &str) = ("/admin/tokens", "API keys");
 
 #[derive(Template)]
 #[template(path = "tokens.html", config = "src/admin/askama.toml")]
@@ -81,7 +81,7 @@ pub async fn create(State(app): State<App>, context: AdminContext, form: Form) -
     match made.await {
         Ok(token) => context.show(&ShownOnce {
             context: &context,
-            title: format!("The token {}", form.get("name")),
+            title: format!("API key {}", form.get("name")),
             text: "It is shown this once. A program sends it as “Authorization: Bearer …”.",
             secret: &token,
             back: BACK,
@@ -112,5 +112,5 @@ pub async fn revoke(
         return Err(Error::NotFound("Token"));
     }
     tx.commit().await?;
-    Ok(context.go_on(BACK.0, "The token is revoked."))
+    Ok(context.go_on(BACK.0, "The API key is revoked."))
 }

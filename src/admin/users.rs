@@ -147,10 +147,10 @@ pub async fn disable(
         _ => (auth::list_tokens_of(&mut tx, id).await?, "still working"),
     };
     tx.commit().await?;
-    let mut said = format!("{} is disabled.", user.email);
+    let mut said = format!("{} is deactivated.", user.email);
     if !tokens.is_empty() {
         let names: Vec<&str> = tokens.iter().map(|token| token.name.as_str()).collect();
-        said += &format!(" Tokens that they made, {state}: {}.", names.join(", "));
+        said += &format!(" API keys that they made, {state}: {}.", names.join(", "));
     }
     Ok(context.go_on(BACK.0, &said))
 }

@@ -19,7 +19,7 @@ async fn today_tells_what_waits_and_what_came_in() {
     let shop = staffed_with(&[("SHOP_TIME_ZONE", &zone_at_noon())]).await;
     let owner = signed_in(&shop, OWNER).await;
     let quiet = owner.get("/admin").await.text;
-    assert!(quiet.contains("Nothing waits for you."), "{quiet}");
+    assert!(quiet.contains("All caught up."), "{quiet}");
     assert!(
         quiet.contains("Nothing was sold yet.") && quiet.contains("There is enough of everything.")
     );
@@ -44,7 +44,7 @@ async fn today_tells_what_waits_and_what_came_in() {
     for part in [
         "<strong>3</strong> orders to pack",
         "<strong>1</strong> order that needs attention",
-        "<strong>1</strong> message of Stripe not processed",
+        "<strong>1</strong> Stripe event failed",
         // Three pieces of $47 and their shipping.
         "<span class=\"amount\">$156.00</span>",
         "$156.00, 3 orders</title>",
@@ -66,7 +66,7 @@ async fn today_tells_what_waits_and_what_came_in() {
     );
     // The system pages is the owner's.
     let staff = signed_in(&shop, STAFF).await.get("/admin").await.text;
-    assert!(staff.contains("orders to pack") && !staff.contains("Stripe not processed"));
+    assert!(staff.contains("orders to pack") && !staff.contains("Stripe event"));
 }
 
 #[tokio::test]

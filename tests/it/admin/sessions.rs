@@ -111,7 +111,7 @@ async fn signing_out_everywhere_ends_every_session_and_being_shut_out_too() {
             .get("/admin/users")
             .await
             .text
-            .contains("ben@example.com is disabled.")
+            .contains("ben@example.com is deactivated.")
     );
     assert_eq!(staff.get("/admin").await.status, 303);
     assert_eq!(staff.sign_in(STAFF, PASSWORD).await.status, 422);

@@ -237,7 +237,7 @@ async fn bad_values_are_told_beside_their_fields_and_nothing_is_saved() {
                 ("shipping_us.min_days", "4"),
                 ("shipping_us.max_days", "2"),
             ],
-            "must be at least the least days",
+            "must be at least the minimum",
         ),
     ] {
         let mut all = vec![("shop_name", "Typed before")];
@@ -313,7 +313,7 @@ async fn what_cannot_be_read_and_what_is_out_of_range_are_told_together() {
         "must be a whole number.",
         "must be from 0 to 1000 pieces",
         "must be from $0 to $999,999.99",
-        "must be at least the least days",
+        "must be at least the minimum",
         "must be an amount in dollars",
     ] {
         assert!(answer.text.contains(said), "{said}: {}", answer.text);

@@ -274,7 +274,7 @@ async fn an_email_is_looked_at_and_sent_again() {
 #[tokio::test]
 async fn a_hold_is_released_and_its_payment_page_ended() {
     let (shop, owner) = system_pages().await;
-    assert!(owner.get(HOLDS).await.text.contains("Nothing is held"));
+    assert!(owner.get(HOLDS).await.text.contains("Nothing is reserved"));
     let piece = shop.stocks("Sunrise", 1).await;
     let answer = shop.shopper().check_out(&[(&piece, 1)]).await;
     let session = crate::support::session_of(&answer);
@@ -297,7 +297,7 @@ async fn a_hold_is_released_and_its_payment_page_ended() {
 
     let next = does(&owner, HOLDS, &path).await;
     assert!(
-        next.contains("The pieces are free again.") && next.contains("Nothing is held"),
+        next.contains("The pieces are free again.") && next.contains("Nothing is reserved"),
         "{next}"
     );
     assert_eq!(shop.stock(&piece).await, (1, 0));

@@ -348,7 +348,7 @@ async fn every_page(width: u32) {
     window.goes_to("/admin/account").await;
     window.fills("Password", PASSWORD).await;
     window.clicks("Set it up").await;
-    window.sees("Set up a second factor").await;
+    window.sees("Set up two-step verification").await;
 
     let mut seen = BTreeSet::new();
     for route in admin::routes() {
@@ -411,7 +411,7 @@ async fn every_page(width: u32) {
     window.fills("Email", STAFF).await;
     window.fills("Password", PASSWORD).await;
     window.clicks("Sign in").await;
-    window.sees("Second factor").await;
+    window.sees("Two-step verification").await;
     inspection
         .visits("second-factor", "/admin/second-factor", 200)
         .await;

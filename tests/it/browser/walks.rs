@@ -82,7 +82,7 @@ async fn a_piece_is_made_sold_shipped_and_paid_back() {
     ann.clicks("Products").await;
     ann.clicks("New product").await;
     ann.fills("Name", "Élan Vital").await;
-    let slug = ann.field("Address in the shop").await;
+    let slug = ann.field("Web address (URL)").await;
     let proposed = slug.prop("placeholder").await.expect("a proposal");
     assert_eq!(proposed.as_deref(), Some("elan-vital"));
     ann.fills("Price", "47.50").await;
