@@ -34,9 +34,9 @@ impl TokensPage<'_> {
             Scope::OrdersWrite => "record sales and ship orders",
             Scope::CustomOrders => "see custom orders and move them along",
             Scope::Refunds => "refund payments",
-            Scope::Users => "look after users who may do no more than the token",
-            Scope::Tokens => "make and revoke tokens that may do no more",
-            Scope::Audit => "read the audit log",
+            Scope::Users => "manage users who may do no more than the key",
+            Scope::Tokens => "create and revoke API keys that may do no more",
+            Scope::Audit => "read the activity log",
             Scope::System => "see and run what is on the System pages",
             Scope::Settings => "change the shop’s settings",
         };
