@@ -4,7 +4,7 @@ use std::fs::{self, File, TryLockError};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
@@ -19,6 +19,9 @@ use crate::runner::{Runner, make_public_dir};
 pub(crate) const PORT: u16 = 5432;
 /// Pause between two looks at something that another process will do.
 pub(crate) const POLL_INTERVAL: Duration = Duration::from_millis(4);
+/// Time for which a dropped lock may live on in a child that this process starts at that moment: from
+/// its fork until it executes its program, the child has all open files.
+const FORK_LIMIT: Duration = Duration::from_millis(250);
 /// In bytes. `/.s.PGSQL.5432` makes it 100; the kernel accepts 107 (macOS 103).
 const MAX_SOCKET_DIR: usize = 86;
 /// Stops the server some seconds after its last user has gone, if that user was killed.
@@ -116,18 +119,21 @@ impl Home {
         }
     }
 
-    /// Reports whether no user is left.
+    /// Reports whether no user is left. With other users, that takes [`FORK_LIMIT`].
     pub(crate) async fn is_deserted(&self) -> Result<bool> {
+        let began = Instant::now();
         loop {
             let users = self.open_file("users.lock")?;
             if users.try_lock().is_ok() {
                 return Ok(true);
             }
-            // The watchdog holds the lock for a moment after the last user has left. If that moment
-            // falls between the two attempts, nobody but us shares the lock now.
-            if users.try_lock_shared().is_ok() {
+            // Shared with another user, or with a child of this process. Otherwise the watchdog holds
+            // the lock, for a moment after the last user has left.
+            let is_shared = users.try_lock_shared().is_ok();
+            if is_shared && began.elapsed() >= FORK_LIMIT {
                 return Ok(users.try_lock().is_ok());
             }
+            drop(users);
             sleep(POLL_INTERVAL / 4).await;
         }
     }
@@ -165,5 +171,39 @@ pub(crate) async fn acquire(attempt: impl Fn() -> Result<(), TryLockError>) -> R
                 return Err(Error::io("locking the data folder")(error));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_lock_that_lives_on_in_a_child_for_a_moment_is_no_user() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let home = Home::open(&Settings::new(dir.path()))
+            .await
+            .expect("a home");
+        let user = || {
+            let users = home.open_file("users.lock").expect("a file");
+            users.try_lock_shared().expect("a shared lock");
+            users
+        };
+
+        // As between fork and exec, only longer: the child has the file until it ends.
+        let mut child = Command::new("sleep")
+            .arg("0.05")
+            .stdin(user())
+            .spawn()
+            .expect("a child");
+        assert!(home.is_deserted().await.expect("locks"));
+        child.wait().expect("its end");
+
+        let other = user();
+        assert!(!home.is_deserted().await.expect("locks"));
+        drop(other);
+        assert!(home.is_deserted().await.expect("locks"));
     }
 }
