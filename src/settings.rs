@@ -10,12 +10,15 @@ use utoipa::ToSchema;
 
 use crate::audit::{self, Actor};
 use crate::config::{Config, ShippingRate};
+use crate::db;
 use crate::error::{Code, Error, FieldError, Result};
 use crate::http::texts::ShortLine;
 use crate::types::money::{Cents, Currency};
 
 /// Default for the number of pieces at which a product counts as running out.
 const LOW_STOCK: i32 = 2;
+
+const NO_TIME_ZONE: &str = "must be the name of a time zone, as America/Los_Angeles";
 
 /// Effective settings.
 #[derive(Clone, Debug, PartialEq)]
@@ -247,16 +250,22 @@ pub async fn choose(
         shop_name: choice.shop_name.map(|name| name.trim().to_owned()),
         ..choice
     };
-    let mut field_errors = field_errors(&choice, currency);
-    field_errors.extend(time_zone_error(conn, &choice).await?);
-    if !field_errors.is_empty() {
-        return Err(Error::Invalid(field_errors));
-    }
     let row: SettingsRow = sqlx::query_as(read!("for update"))
         .fetch_one(&mut *conn)
         .await?;
     let is_of_another = version.is_some_and(|version| version != row.version);
     let before = Choice::from(row);
+    let mut field_errors = field_errors(&choice, currency);
+    if let Some(name) = &choice.time_zone
+        && before.time_zone != choice.time_zone
+        && field_errors.iter().all(|error| error.field != "time_zone")
+        && !db::knows_time_zone(conn, name).await?
+    {
+        field_errors.push(FieldError::new("time_zone", NO_TIME_ZONE));
+    }
+    if !field_errors.is_empty() {
+        return Err(Error::Invalid(field_errors));
+    }
     if before == choice {
         return Ok(());
     }
@@ -285,26 +294,7 @@ pub async fn choose(
     audit::record(conn, actor, "settings.change", "settings", was, is).await
 }
 
-/// Returns what is wrong with the time zone: it must be known here and to PostgreSQL, which computes days, too.
-async fn time_zone_error(conn: &mut PgConnection, choice: &Choice) -> Result<Option<FieldError>> {
-    let Some(name) = &choice.time_zone else {
-        return Ok(None);
-    };
-    let is_known = match name.parse::<Tz>() {
-        // PostgreSQL takes names in any case; these are compared as they are stored.
-        Ok(zone) if zone.name() == name => {
-            sqlx::query_scalar("select exists (select from pg_timezone_names where name = $1)")
-                .bind(name)
-                .fetch_one(conn)
-                .await?
-        }
-        _ => false,
-    };
-    let sentence = "must be the name of a time zone, as America/Los_Angeles";
-    Ok((!is_known).then(|| FieldError::new("time_zone", sentence)))
-}
-
-/// Returns what is wrong with a choice, field by field, except for the time zone.
+/// Returns what is wrong with a choice, field by field.
 pub fn field_errors(choice: &Choice, currency: Currency) -> Vec<FieldError> {
     let mut field_errors = Vec::new();
     if let Some(name) = &choice.shop_name {
@@ -315,6 +305,11 @@ pub fn field_errors(choice: &Choice, currency: Currency) -> Vec<FieldError> {
                 "must have 1 to 100 characters",
             ));
         }
+    }
+    // PostgreSQL takes names in any case; here they are as the database of time zones has them.
+    let is_zone = |name: &String| name.parse::<Tz>().is_ok_and(|zone| zone.name() == name);
+    if choice.time_zone.as_ref().is_some_and(|name| !is_zone(name)) {
+        field_errors.push(FieldError::new("time_zone", NO_TIME_ZONE));
     }
     if choice
         .quote_valid_days

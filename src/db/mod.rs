@@ -160,36 +160,30 @@ async fn tell_missing_settings(conn: &mut PgConnection) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Reports whether PostgreSQL knows a time zone by this name.
+///
+/// # Errors
+/// Database errors only.
+pub async fn knows_time_zone(conn: &mut PgConnection, zone: &str) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar("select exists (select from pg_timezone_names where name = $1)")
+        .bind(zone)
+        .fetch_one(conn)
+        .await
+}
+
 /// Checks that PostgreSQL knows a time zone, because days are computed there as well as here.
 ///
 /// # Errors
 /// A message for the operator, when the zone is unknown or the query fails.
-pub async fn check_time_zone(db: &PgPool, zone: &str) -> anyhow::Result<()> {
-    let known: Result<bool, sqlx::Error> =
-        sqlx::query_scalar("select now() at time zone $1 is not null")
-            .bind(zone)
-            .fetch_one(db)
-            .await;
-    match known {
-        Ok(_) => Ok(()),
-        Err(error)
-            if error
-                .as_database_error()
-                .and_then(|it| it.code())
-                .as_deref()
-                == Some(UNKNOWN_VALUE) =>
-        {
-            anyhow::bail!(
-                "PostgreSQL does not know the time zone {zone}: choose another SHOP_TIME_ZONE, or update the time zones \
-                 of the database server (Debian: the packages tzdata and tzdata-legacy)"
-            )
-        }
-        Err(error) => Err(error).context("asking PostgreSQL for the time zone"),
-    }
+pub async fn check_time_zone(conn: &mut PgConnection, zone: &str) -> anyhow::Result<()> {
+    let is_known = knows_time_zone(conn, zone).await;
+    ensure!(
+        is_known.context("asking PostgreSQL for the time zone")?,
+        "PostgreSQL does not know the time zone {zone}, which SHOP_TIME_ZONE or the settings name: update the time zones \
+         of the database server (Debian: the packages tzdata and tzdata-legacy), or choose another SHOP_TIME_ZONE"
+    );
+    Ok(())
 }
-
-/// SQLSTATE of a parameter with an unknown value.
-const UNKNOWN_VALUE: &str = "22023";
 
 /// Lock time-out of a migration: statements that queue behind it wait as long.
 const LOCK_TIMEOUT: &str = "200ms";

@@ -62,7 +62,7 @@ impl Shop {
             )
         })?;
         let (pools, cluster) = open_database(&config).await?;
-        db::check_time_zone(&pools.requests, config.shop.time_zone.name()).await?;
+        check_time_zones(&pools, &config).await?;
         let secret = match config.server.secret_key.take() {
             Some(secret) => secret,
             None => kept_secret(&config.data_dir, "secret_key")?,
@@ -190,6 +190,16 @@ impl Shop {
             None => Ok(()),
         }
     }
+}
+
+/// Checks that PostgreSQL knows the configured time zone, and the one that the owner has chosen.
+async fn check_time_zones(pools: &Pools, config: &Config) -> anyhow::Result<()> {
+    let mut conn = pools.requests.acquire().await?;
+    let chosen = settings::time_zone(&mut conn, config).await?;
+    for zone in [config.shop.time_zone, chosen] {
+        db::check_time_zone(&mut conn, zone.name()).await?;
+    }
+    Ok(())
 }
 
 /// Opens the configured database, or the embedded one.

@@ -152,11 +152,11 @@ async fn a_quote_lapses_when_its_day_is_over_in_the_shop_and_not_before() {
 #[tokio::test]
 async fn a_time_zone_that_postgresql_does_not_know_is_refused_at_the_start() {
     let database = Database::create().await;
-    let db = database.connect();
-    db::check_time_zone(&db, "America/Los_Angeles")
+    let mut conn = database.connect().acquire().await.expect("a connection");
+    db::check_time_zone(&mut conn, "America/Los_Angeles")
         .await
         .expect("a known one");
-    let refused = db::check_time_zone(&db, "America/Atlantis").await;
+    let refused = db::check_time_zone(&mut conn, "America/Atlantis").await;
     let words = refused.expect_err("unknown").to_string();
     assert!(
         words.contains("SHOP_TIME_ZONE") && words.contains("America/Atlantis"),

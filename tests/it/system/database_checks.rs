@@ -1,11 +1,13 @@
 //! Requirements of the database are checked at the start of every command that opens it, and told in words.
 
-use serde_json::json;
+use reqwest::Method;
+use serde_json::{Value, json};
+use spirit_beads::auth::Scope;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use uuid::Uuid;
 
 use crate::process::{Home, until};
-use crate::support::{Client, Database, Mail, STRIPE_KEY, WEBHOOK_SECRET, database};
+use crate::support::{Client, Database, Mail, STRIPE_KEY, Shop, WEBHOOK_SECRET, database};
 
 /// The address of a database in the tests' cluster, for a role.
 pub fn address(name: &str, role: &str) -> String {
@@ -86,6 +88,39 @@ async fn a_database_that_takes_no_changes_is_refused() {
     .await;
     let url = address(name, "spirit_beads");
     assert_refused(&[("DATABASE_URL", &url)], &["takes no changes", "standby"]).await;
+}
+
+#[tokio::test]
+async fn a_time_zone_that_only_the_program_knows_is_not_chosen_and_refused_at_the_start() {
+    let database = Database::create().await;
+    let (name, pools) = (database.name().to_owned(), database.pools());
+    // A server with an older list.
+    let older = format!(
+        "create view public.pg_timezone_names as
+         select * from pg_catalog.pg_timezone_names where name <> 'America/Denver';
+         alter database {name} set search_path = public, pg_catalog"
+    );
+    run(&name, &older).await;
+    let shop = Shop::open_on(database, pools, &[]).await;
+    let admin = shop.admin(&[Scope::Settings]).await;
+    let choose = async |chosen: Value| {
+        let body = json!({"chosen": chosen});
+        admin
+            .send_json(Method::PUT, "/api/admin/settings/", &body)
+            .await
+    };
+    let refused = choose(json!({"time_zone": "America/Denver", "low_stock": -1})).await;
+    assert_eq!(refused.field_errors(), ["low_stock", "time_zone"]);
+    let taken = choose(json!({"time_zone": "America/Chicago"})).await;
+    assert_eq!(taken.status, 200, "{}", taken.text);
+
+    // One that was chosen on another server hinders no other setting, and no command runs on wrong days.
+    run(&name, "update settings set time_zone = 'America/Denver'").await;
+    let others = choose(json!({"time_zone": "America/Denver", "low_stock": 3})).await;
+    assert_eq!(others.status, 200, "{}", others.text);
+    let url = address(&name, "spirit_beads");
+    let words = ["America/Denver", "SHOP_TIME_ZONE", "settings", "tzdata"];
+    assert_refused(&[("DATABASE_URL", &url)], &words).await;
 }
 
 #[tokio::test]
