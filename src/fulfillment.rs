@@ -28,6 +28,7 @@ use crate::error::answers::{BadRequest, BodyFailures, NotThere, TokenFailures};
 use crate::error::{Code, Error, ErrorBody, FieldError, Result};
 use crate::http::{Json, Path};
 use crate::orders::{self, NewShipment, Order, OrderView};
+use crate::review_items;
 use crate::types::ids::OrderId;
 
 /// Routes of shipping, without a trailing slash.
@@ -290,6 +291,7 @@ pub async fn ship(
         }
         None => ship_bought(conn, &before, shipment, &actor.name).await?,
     };
+    withdraw_emails(conn, id, &Email::NOT_SHIPPED, actor).await?;
     let more = shipment.audit_facts();
     orders::record(conn, actor, "order.ship", (&before, &after), more).await?;
     Ok(after)
@@ -312,16 +314,45 @@ async fn ship_bought(
     actor: &str,
 ) -> Result<Order> {
     let (order, shipment) = orders::ship(conn, order, shipment, actor).await?;
-    if let Some(recipient) = &order.email {
-        let email = Email::OrderShipped {
-            order: orders::shipped_email_data(conn, &order).await?,
-            shipment: shipment.email_data(),
-        };
-        let about = About::order(order.id);
-        let cause = orders::shipment_cause(conn, order.id).await?;
-        emails::queue(conn, &email, &cause, recipient, None, about).await?;
-    }
+    let email = Email::OrderShipped {
+        order: orders::shipped_email_data(conn, &order).await?,
+        shipment: shipment.email_data(),
+    };
+    let cause = orders::shipment_cause(conn, order.id).await?;
+    email_buyer(conn, &order, &email, &cause).await?;
     Ok(order)
+}
+
+/// Queues an email to the buyer of an order, and returns the address that it goes to. None where there is no address, or it
+/// was queued before. Safe to repeat with the same `cause`.
+async fn email_buyer(
+    conn: &mut PgConnection,
+    order: &Order,
+    email: &Email,
+    cause: &str,
+) -> Result<Option<String>> {
+    let Some(recipient) = &order.email else {
+        return Ok(None);
+    };
+    let about = About::order(order.id);
+    let is_queued = emails::queue(conn, email, cause, recipient, None, about).await?;
+    Ok(is_queued.then(|| recipient.clone()))
+}
+
+/// Withdraws emails about a locked order that are not so any more, with their review items. Returns true where the customer
+/// has one of them, or may have it. Safe to repeat.
+async fn withdraw_emails(
+    conn: &mut PgConnection,
+    order: OrderId,
+    kinds: &[&str],
+    actor: &Actor,
+) -> Result<bool> {
+    let withdrawal = emails::withdraw(conn, order, kinds).await?;
+    for email in withdrawal.emails {
+        let result = "what the email says is not so any more";
+        review_items::settle(conn, &format!("email:{email}"), &actor.name, result).await?;
+    }
+    Ok(withdrawal.is_customer_told)
 }
 
 /// Marks a shipped order as delivered. Safe to repeat.

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use sqlx::PgConnection;
 
-use super::customer_emails::email_data;
+use super::customer_emails::{email_data, to_customer};
 use super::locks::{LockedCustomOrder, lock_of, locked, refused};
 use super::new_quote::check_prose;
 use super::{CustomOrder, NewCustomOrder, Status, store};
@@ -184,19 +184,16 @@ pub async fn ship_piece(
         order: orders::email_data(conn, &order).await?,
         shipment: shipment.email_data(),
     };
-    let about = About {
-        order: Some(order.id),
-        custom_order: Some(custom_order.id),
-    };
     let cause = orders::shipment_cause(conn, order.id).await?;
-    emails::queue(conn, &email, &cause, &custom_order.email, None, about).await?;
+    to_customer(conn, &custom_order, &email, &cause).await?;
     Ok(OrderedPiece {
         custom_order,
         order,
     })
 }
 
-/// Marks a piece that was shipped by mistake as being made, and removes its shipment. The caller writes the audit entry.
+/// Marks a piece that was shipped by mistake as being made, and removes its shipment. The caller writes the audit entry. Safe
+/// to repeat as [`orders::unship`] is.
 ///
 /// # Errors
 /// 409 `not_unshippable`, `refunded_in_full` or `shipment_differs`, as [`orders::unship`].

@@ -288,20 +288,22 @@ pub async fn record(conn: &mut PgConnection, attempt: &DeliveryAttempt) -> Resul
 /// programs hide an email whose Message-ID they already have.
 ///
 /// # Errors
-/// 404 when there is no such email; 409 `email_on_its_way` while it is being sent, or `email_withdrawn` when the shipment
-/// that it is about was undone.
+/// 404 when there is no such email; 409 `email_on_its_way` while it is being sent, or `email_withdrawn` when what
+/// it says is not so any more.
 pub async fn send_again(conn: &mut PgConnection, actor: &Actor, id: EmailId) -> Result<()> {
     let before = store::find(conn, id).await?;
     let before = before.ok_or(Error::NotFound("Email"))?.row;
-    if before.withdrawn_at.is_some() {
-        let why = "The shipment that the email is about was undone.";
-        return Err(Error::Conflict(Code::EmailWithdrawn, why.to_owned()));
-    }
     if !store::requeue(conn, id).await? {
-        return Err(Error::Conflict(
-            Code::EmailOnItsWay,
-            "The email is on its way already.".to_owned(),
-        ));
+        let now = store::find(conn, id).await?;
+        let now = now.ok_or(Error::NotFound("Email"))?.row;
+        let (code, why) = match now.withdrawn_at {
+            Some(_) => (
+                Code::EmailWithdrawn,
+                "What the email says is not so any more.",
+            ),
+            None => (Code::EmailOnItsWay, "The email is on its way already."),
+        };
+        return Err(Error::Conflict(code, why.to_owned()));
     }
     jobs::enqueue(conn, &Job::SendEmail { email: id }).await?;
     audit::record(

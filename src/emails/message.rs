@@ -89,6 +89,9 @@ pub enum Email {
 }
 
 impl Email {
+    /// Kinds of the emails to a customer that their order is not shipped, although one said so.
+    pub const NOT_SHIPPED: [&str; 2] = ["not_shipped_yet", "custom_order_not_shipped_yet"];
+
     /// Kinds of the emails to a customer about their shipment.
     pub const ABOUT_SHIPMENT: [&str; 4] = [
         "order_shipped",

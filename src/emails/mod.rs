@@ -30,6 +30,5 @@ pub use render::{Addressed, Composed, render};
 pub use routes::{EmailView, browse, draw, router, subjects, view};
 pub use samples::emails as samples;
 pub use store::{
-    EmailFilter, EmailRow, EmailState, Source, Withdrawal, count_failed, find, list, queue,
-    withdraw_shipment,
+    EmailFilter, EmailRow, EmailState, Source, count_failed, find, list, queue, withdraw,
 };

@@ -223,7 +223,7 @@ pub async fn view(app: &App, id: EmailId) -> Result<EmailView> {
         (status = 401, body = ErrorBody),
         (status = 403, body = ErrorBody),
         (status = 404, body = ErrorBody),
-        (status = 409, body = ErrorBody, description = "`email_on_its_way`: already being sent; `email_withdrawn`: the shipment that it is about was undone"),
+        (status = 409, body = ErrorBody, description = "`email_on_its_way`: already being sent; `email_withdrawn`: what it says is not so any more"),
     )
 )]
 async fn resend(

@@ -53,19 +53,23 @@ pub async fn queue(
 #[derive(Default)]
 pub struct Withdrawal {
     pub emails: Vec<EmailId>,
-    /// The customer has one of them, or may have it: it was sent, or is being sent.
+    /// The customer has one of them, or may have it: an attempt may fail after the email was taken.
     pub is_customer_told: bool,
 }
 
-/// Withdraws the emails about the present shipment of a locked order: those that wait are deleted, and the others are
-/// never sent again. Safe to repeat.
+/// Withdraws the emails of these kinds about a locked order, because what they say is not so any more: those that wait are
+/// deleted, and the others are never sent again. Safe to repeat.
 ///
 /// # Errors
 /// Database errors only.
-pub async fn withdraw_shipment(conn: &mut PgConnection, order: OrderId) -> Result<Withdrawal> {
+pub async fn withdraw(
+    conn: &mut PgConnection,
+    order: OrderId,
+    kinds: &[&str],
+) -> Result<Withdrawal> {
     // Locked first: a worker may be taking one of them from the queue.
-    let emails: Vec<(EmailId, EmailState, bool)> = sqlx::query_as(
-        "select id, state, sent_at is not null
+    let emails: Vec<(EmailId, EmailState, i32, bool)> = sqlx::query_as(
+        "select id, state, attempts, sent_at is not null
          from emails
          where order_id = $1
            and kind = any($2)
@@ -74,13 +78,19 @@ pub async fn withdraw_shipment(conn: &mut PgConnection, order: OrderId) -> Resul
          for update",
     )
     .bind(order)
-    .bind(Email::ABOUT_SHIPMENT)
+    .bind(kinds)
     .fetch_all(&mut *conn)
     .await?;
     let mut withdrawal = Withdrawal::default();
-    for (id, state, was_sent) in emails {
+    for (id, state, attempts, was_sent) in emails {
         withdrawal.emails.push(id);
-        withdrawal.is_customer_told |= was_sent || state == EmailState::Sending;
+        let may_have_arrived = match state {
+            EmailState::Sending => true,
+            EmailState::Queued => attempts > 0,
+            // Given up, it was refused.
+            EmailState::Sent | EmailState::Failed => false,
+        };
+        withdrawal.is_customer_told |= was_sent || may_have_arrived;
         match state {
             // Its attempt says how it ends.
             EmailState::Sending => {
@@ -100,7 +110,7 @@ async fn end_withdrawn(conn: &mut PgConnection, id: EmailId, was_sent: bool) -> 
     let end = match was_sent {
         true => {
             "update emails
-             set state = 'sent', withdrawn_at = now(), sent_at = coalesce(sent_at, now()), copy_only = false
+             set state = 'sent', withdrawn_at = coalesce(withdrawn_at, now())
              where id = $1"
         }
         false => "delete from emails where id = $1",
@@ -195,7 +205,7 @@ pub struct EmailRow {
     pub created_at: DateTime<Utc>,
     pub tried_at: Option<DateTime<Utc>>,
     pub sent_at: Option<DateTime<Utc>>,
-    /// Time when the shipment that it is about was undone. It is not sent again.
+    /// Time since which it is not so any more: the shipment was undone, or made after all. It is not sent again.
     pub withdrawn_at: Option<DateTime<Utc>>,
 }
 
@@ -444,7 +454,7 @@ pub async fn end(
     if ending.state != EmailState::Sent
         && let Some(was_sent) = lock_withdrawn(conn, id, attempt).await?
     {
-        end_withdrawn(conn, id, was_sent || ending.copy_only).await?;
+        end_withdrawn(conn, id, was_sent).await?;
         return Ok(Recorded::Withdrawn);
     }
     // The time of sending is when the recipient got it, not the copy.

@@ -5,12 +5,12 @@ use sqlx::PgConnection;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::lock;
+use super::{email_buyer, lock};
 use crate::app::App;
 use crate::audit::{self, Actor};
 use crate::auth::{Admin, Scope};
 use crate::custom_orders::{self, CustomOrderView, OrderedPiece};
-use crate::emails::{self, About, Email};
+use crate::emails::Email;
 use crate::error::answers::{BadRequest, BodyFailures, NotThere, TokenFailures};
 use crate::error::{Code, Error, ErrorBody, Result};
 use crate::http::{Json, Path};
@@ -177,14 +177,9 @@ async fn send_correction(
             custom_orders::send_corrected_shipment(conn, app, about, shipment, cause).await?;
         return Ok(is_queued.then(|| custom_order.email.clone()));
     }
-    let Some(recipient) = &order.email else {
-        return Ok(None);
-    };
     let email = Email::ShipmentCorrected {
         order: orders::shipped_email_data(conn, order).await?,
         shipment: shipment.email_data(),
     };
-    let about = About::order(order.id);
-    let is_queued = emails::queue(conn, &email, cause, recipient, None, about).await?;
-    Ok(is_queued.then(|| recipient.clone()))
+    email_buyer(conn, order, &email, cause).await
 }

@@ -6,12 +6,12 @@ use sqlx::PgConnection;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::lock;
+use super::{email_buyer, lock};
 use crate::app::App;
 use crate::audit::Actor;
 use crate::auth::{Admin, Scope};
 use crate::custom_orders::{self, CustomOrder, CustomOrderView, OrderedPiece};
-use crate::emails::{self, About, Email};
+use crate::emails::Email;
 use crate::error::answers::{BadRequest, BodyFailures, NotThere, TokenFailures};
 use crate::error::{Error, ErrorBody, Result};
 use crate::http::{Json, Path};
@@ -215,14 +215,11 @@ async fn confirm_again(
     order: &Order,
     cause: &str,
 ) -> Result<Option<String>> {
-    let recipient = order.email.as_ref().filter(|_| order.can_confirm());
-    let Some(recipient) = recipient else {
+    if !order.can_confirm() {
         return Ok(None);
-    };
+    }
     let email = Email::OrderConfirmation {
         order: orders::email_data(conn, order).await?,
     };
-    let about = About::order(order.id);
-    let is_queued = emails::queue(conn, &email, cause, recipient, None, about).await?;
-    Ok(is_queued.then(|| recipient.clone()))
+    email_buyer(conn, order, &email, cause).await
 }

@@ -9,17 +9,16 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{lock, order_of};
+use super::{email_buyer, lock, order_of, withdraw_emails};
 use crate::app::App;
 use crate::audit::Actor;
 use crate::auth::{Admin, Scope};
 use crate::custom_orders::{self, CustomOrderView, OrderedPiece};
-use crate::emails::{self, About, Email};
+use crate::emails::Email;
 use crate::error::answers::{BadRequest, BodyFailures, NotThere, TokenFailures};
 use crate::error::{ErrorBody, Result};
 use crate::http::{Json, Path};
 use crate::orders::{self, Order, OrderView, Shipment};
-use crate::review_items;
 use crate::types::ids::OrderId;
 
 /// Routes that undo shipping, without a trailing slash.
@@ -109,7 +108,7 @@ async fn unship_custom_order(
 /// An order that is not shipped any more.
 pub struct Unshipped {
     pub order: Order,
-    /// The customer was told of the shipment: an email about it was sent, or is being sent.
+    /// The customer was told of the shipment, or may have been: an email about it was sent, or an attempt began.
     pub was_told: bool,
     /// The address that an email goes to.
     pub emailed: Option<String>,
@@ -117,6 +116,8 @@ pub struct Unshipped {
 
 /// Marks an order that was shipped by mistake as paid, and the custom order that it belongs to as being made. Emails about
 /// the shipment that wait are withdrawn. Emails the customer if asked to, and if they were told of the shipment.
+///
+/// Not safe to repeat without `shipped_at`, for it would undo a later shipment. With it, a repeat is refused.
 ///
 /// # Errors
 /// 404; 409 `not_unshippable`, `refunded_in_full` or `shipment_differs`.
@@ -129,15 +130,8 @@ pub async fn unship(
 ) -> Result<Unshipped> {
     let (piece, before) = lock(conn, id).await?;
     let cause = orders::shipment_cause(conn, id).await?;
-    let withdrawal = emails::withdraw_shipment(conn, id).await?;
-    for email in &withdrawal.emails {
-        let result = "the shipment that the email was about is undone";
-        review_items::settle(conn, &format!("email:{email}"), &actor.name, result).await?;
-    }
-    let was_told = withdrawal.is_customer_told;
-    let tells = choices.send_email && was_told;
     let (shipped_at, by) = (choices.shipped_at, &actor.name);
-    let (order, emailed) = match &piece {
+    match &piece {
         Some(before) => {
             let (piece, shipment) =
                 custom_orders::unship_piece(conn, before, shipped_at, by).await?;
@@ -145,29 +139,38 @@ pub async fn unship(
                 custom_order: to,
                 order,
             } = piece;
-            let is_emailed =
-                tells && custom_orders::send_not_shipped_yet(conn, app, &to, &cause).await?;
+            let was_told = withdraw_emails(conn, id, &Email::ABOUT_SHIPMENT, actor).await?;
+            let is_emailed = choices.send_email
+                && was_told
+                && custom_orders::send_not_shipped_yet(conn, app, &to, &cause).await?;
             let states = (&before.custom_order, &to);
             let more = facts(&shipment, was_told, is_emailed);
             custom_orders::record(conn, actor, "custom_order.unship", states, more).await?;
-            (order, is_emailed.then_some(to.email))
+            Ok(Unshipped {
+                order,
+                was_told,
+                emailed: is_emailed.then_some(to.email),
+            })
         }
         None => {
             let (order, shipment) = orders::unship(conn, &before, shipped_at, by).await?;
-            let emailed = match tells {
-                true => send_not_shipped_yet(conn, &order, &cause).await?,
-                false => None,
-            };
+            let was_told = withdraw_emails(conn, id, &Email::ABOUT_SHIPMENT, actor).await?;
+            let mut emailed = None;
+            if choices.send_email && was_told {
+                let email = Email::NotShippedYet {
+                    order: orders::email_data(conn, &order).await?,
+                };
+                emailed = email_buyer(conn, &order, &email, &cause).await?;
+            }
             let more = facts(&shipment, was_told, emailed.is_some());
             orders::record(conn, actor, "order.unship", (&before, &order), more).await?;
-            (order, emailed)
+            Ok(Unshipped {
+                order,
+                was_told,
+                emailed,
+            })
         }
-    };
-    Ok(Unshipped {
-        order,
-        was_told,
-        emailed,
-    })
+    }
 }
 
 /// Facts for the audit log.
@@ -176,22 +179,4 @@ fn facts(shipment: &Shipment, was_told: bool, is_emailed: bool) -> Value {
     facts["was_told"] = was_told.into();
     facts["is_emailed"] = is_emailed.into();
     facts
-}
-
-/// Queues the email that an order is not shipped yet, and returns the address that it goes to. None where nobody can be
-/// emailed.
-async fn send_not_shipped_yet(
-    conn: &mut PgConnection,
-    order: &Order,
-    cause: &str,
-) -> Result<Option<String>> {
-    let Some(recipient) = &order.email else {
-        return Ok(None);
-    };
-    let email = Email::NotShippedYet {
-        order: orders::email_data(conn, order).await?,
-    };
-    let about = About::order(order.id);
-    let is_queued = emails::queue(conn, &email, cause, recipient, None, about).await?;
-    Ok(is_queued.then(|| recipient.clone()))
 }

@@ -47,8 +47,7 @@ pub const CARRIERS: [Carrier; 8] = [
 pub fn tracking_page(carrier: &str, number: Option<&str>) -> Option<String> {
     let mut carriers = CARRIERS.iter();
     let known = carriers.find(|known| known.name.eq_ignore_ascii_case(carrier))?;
-    let digits: String = number?.split_whitespace().collect();
-    Some(format!("{}{digits}", known.tracking_page))
+    Some(format!("{}{}", known.tracking_page, joined(number?)))
 }
 
 /// The carrier whose tracking numbers have this form. `None` for a form of several carriers, or of none.
@@ -121,6 +120,14 @@ fn joined(number: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_tracking_page_has_the_number_without_its_groups() {
+        let page = tracking_page("usps", Some("9400-1118 9922"));
+        assert!(page.is_some_and(|page| page.ends_with("?tLabels=940011189922")));
+        assert_eq!(tracking_page("A friend", Some("1")), None);
+        assert_eq!(tracking_page("USPS", None), None);
+    }
 
     #[test]
     fn carriers_are_recognized_by_the_forms_of_their_numbers() {

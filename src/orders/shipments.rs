@@ -490,7 +490,7 @@ async fn check_unshippable(conn: &mut PgConnection, order: &Order) -> Result<Shi
 
 /// Marks a locked order that was shipped by mistake as paid, and removes its shipment. Its pieces are to be shipped again,
 /// except those that went back into stock. Returns the shipment that it had. The caller queues the email and writes the
-/// audit entry.
+/// audit entry. Not safe to repeat without `shipped_at`, for it would undo a later shipment; with it, a repeat is refused.
 ///
 /// # Errors
 /// 409 `not_unshippable` unless it was shipped a few days ago, `refunded_in_full`, or `shipment_differs` where it was

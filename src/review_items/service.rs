@@ -54,6 +54,8 @@ pub async fn resolve(
     actor: &Actor,
     id: ReviewItemId,
 ) -> Result<ReviewItem> {
+    let item = store::find(conn, id).await?;
+    store::lock_subject(conn, &item).await?;
     let Some(item) = store::resolve(conn, &actor.name, id).await? else {
         return store::find(conn, id).await;
     };

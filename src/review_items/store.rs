@@ -213,6 +213,29 @@ pub async fn resolve(
     Ok(item)
 }
 
+/// Locks an item's custom order and order, as is due before the item itself.
+pub async fn lock_subject(conn: &mut PgConnection, item: &ReviewItem) -> Result<()> {
+    lock_custom_order(conn, item).await?;
+    if let Some(order) = item.order_id {
+        sqlx::query("select from orders where id = $1 for update")
+            .bind(order)
+            .execute(&mut *conn)
+            .await?;
+    }
+    Ok(())
+}
+
+/// Locks an item's custom order. The caller may change it afterwards: a shared lock could not be raised without a deadlock.
+async fn lock_custom_order(conn: &mut PgConnection, item: &ReviewItem) -> Result<()> {
+    if let Some(custom_order) = item.custom_order_id {
+        sqlx::query("select from custom_orders where id = $1 for update")
+            .bind(custom_order)
+            .execute(conn)
+            .await?;
+    }
+    Ok(())
+}
+
 /// Adds a note to the timelines of an item's order and custom order.
 pub async fn note(
     conn: &mut PgConnection,
@@ -220,13 +243,9 @@ pub async fn note(
     actor: &str,
     text: &str,
 ) -> Result<()> {
-    // Lock order: the custom order's row before the order's, which its entry locks by the foreign key. The caller may
-    // change the custom order afterwards: a shared lock could not be raised without a deadlock.
+    // Lock order: the custom order's row before the order's, which its entry locks by the foreign key.
+    lock_custom_order(conn, item).await?;
     if let Some(custom_order) = item.custom_order_id {
-        sqlx::query("select from custom_orders where id = $1 for update")
-            .bind(custom_order)
-            .execute(&mut *conn)
-            .await?;
         sqlx::query(
             "insert into custom_order_events (custom_order_id, kind, actor, note) values ($1, 'note', $2, $3)",
         )

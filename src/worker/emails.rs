@@ -16,15 +16,13 @@ pub async fn send(app: &App, id: EmailId) -> Result<()> {
         return Ok(());
     };
     let mut tx = app.db.begin().await?;
-    if !attempt.is_sent() {
-        // Lock order: before the email. Undoing a shipment locks its order, and then its emails.
-        let about = attempt.about();
-        if let Some(custom_order) = about.custom_order {
-            custom_orders::lock(&mut tx, custom_order).await?;
-        }
-        if let Some(order) = about.order {
-            orders::lock(&mut tx, order).await?;
-        }
+    // Lock order: before the email and its review item. Undoing a shipment withdraws its emails.
+    let about = attempt.about();
+    if let Some(custom_order) = about.custom_order {
+        custom_orders::lock(&mut tx, custom_order).await?;
+    }
+    if let Some(order) = about.order {
+        orders::lock(&mut tx, order).await?;
     }
     let trouble = emails::record(&mut tx, &attempt).await?;
     if attempt.is_sent() {

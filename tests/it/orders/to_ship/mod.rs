@@ -6,6 +6,7 @@ mod many;
 mod races;
 mod undone;
 mod withdrawn;
+mod withdrawn_attempts;
 
 use serde_json::{Value, json};
 use spirit_beads::auth::Scope;
