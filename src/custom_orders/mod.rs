@@ -5,6 +5,7 @@ mod customer_emails;
 mod form;
 mod locks;
 mod new_quote;
+mod old_links;
 mod payment_links;
 mod quote_email;
 mod quote_payments;
@@ -19,6 +20,7 @@ mod view;
 pub use customer_emails::{send_confirmation_again, send_corrected_shipment, send_not_shipped_yet};
 pub use locks::{lock_of, record};
 pub use new_quote::{NewQuote, Terms};
+pub use old_links::{LinkPayment, find_quote_paid_by, pay_by_old_link};
 pub use payment_links::{close_link, make_link, sweep};
 pub use quote_payments::{
     QuotePayment, delayed_payment_began, delayed_payment_failed, pay, refund_failed, set_refunded,
@@ -210,6 +212,9 @@ pub struct Quote {
     pub pending_action: Option<sqlx::types::Json<PendingAction>>,
     #[serde(skip)]
     pub attempts: i32,
+    /// The shop that this one replaced made its link, which takes any number of payments.
+    #[serde(skip)]
+    pub is_copied: bool,
 }
 
 impl Quote {

@@ -119,22 +119,19 @@ async fn ask(
     }
 }
 
-/// Closes the payment link of a quote and all its open pages, then carries out the action planned for that time. If
-/// someone paid through it in the meantime, the payment stands. Safe to repeat.
+/// Closes the payment links of a quote and all their open pages, then carries out the action planned for that time. If
+/// someone paid through one in the meantime, the payment stands. Safe to repeat.
 ///
 /// # Errors
 /// 503 while Stripe is unavailable: retry later.
 pub async fn close_link(app: &App, quote: QuoteId) -> Result<()> {
     let mut conn = app.db.acquire().await?;
-    let link = store::find_quote(&mut conn, quote)
-        .await?
-        .filter(|quote| quote.state == QuoteState::Closing)
-        .and_then(|quote| quote.link_id);
+    let found = store::find_quote(&mut conn, quote).await?;
     drop(conn);
-    let Some(link) = link else {
+    let Some(found) = found.filter(is_to_close) else {
         return Ok(());
     };
-    let paid = match close_at_stripe(app, &link).await {
+    let paid = match close_all_at_stripe(app, &found).await {
         Ok(paid) => paid,
         Err(error) => {
             let mut tx = app.db.begin().await?;
@@ -150,8 +147,38 @@ pub async fn close_link(app: &App, quote: QuoteId) -> Result<()> {
         link_closed(&mut tx, app, quote).await?;
     }
     tx.commit().await?;
-    info!(%quote, link, paid, "payment link closed");
+    info!(%quote, paid, "payment links closed");
     Ok(())
+}
+
+/// Returns true for a quote that takes no payment any more. One that is closed or paid still has a link where that takes any
+/// number of payments, or where another link was paid.
+fn is_to_close(quote: &Quote) -> bool {
+    matches!(
+        quote.state,
+        QuoteState::Closing | QuoteState::Closed | QuoteState::Paid
+    )
+}
+
+/// Closes the link of a quote and, for a copied one, every link that the other shop made for its custom order. Returns true
+/// when a session of one was completed.
+async fn close_all_at_stripe(app: &App, quote: &Quote) -> Result<bool, StripeError> {
+    let mut links: Vec<String> = quote.link_id.iter().cloned().collect();
+    if quote.is_copied {
+        let url = quote.link_url.as_deref();
+        links.extend(
+            app.stripe
+                .find_old_payment_links(quote.custom_order_id, url)
+                .await?,
+        );
+        links.sort();
+        links.dedup();
+    }
+    let mut completed = false;
+    for link in links {
+        completed |= close_at_stripe(app, &link).await?;
+    }
+    Ok(completed)
 }
 
 /// Deactivates a link, so that it opens no more pages, and expires its open sessions. Returns true when one of them was

@@ -9,6 +9,7 @@ use super::{CustomOrder, Quote, QuoteState, Status, status_page, store};
 use crate::app::App;
 use crate::emails::{self, About, Email, PaymentRefusal, SHOP};
 use crate::error::{Error, Result};
+use crate::jobs::{self, Job};
 use crate::orders::{self, CustomOrderPurchase, Line, Order, Receipt};
 use crate::review_items::{self, Kind, NewItem};
 use crate::types::ids::{CustomOrderId, QuoteId};
@@ -17,6 +18,8 @@ use crate::types::ids::{CustomOrderId, QuoteId};
 pub enum QuotePayment {
     /// The quote is paid; this is its order.
     Settled(Order),
+    /// The custom order had been marked as paid by hand before it was copied from another shop: this is its payment.
+    Adopted(Order),
     /// The payment must be refunded in full.
     Refused(CustomOrder, PaymentRefusal),
 }
@@ -58,6 +61,18 @@ pub async fn pay(
             PaymentRefusal::AmountDiffers,
         ));
     }
+    let order = settle(conn, app, custom_order, &quote, receipt).await?;
+    Ok(QuotePayment::Settled(order))
+}
+
+/// Settles an open quote of a locked custom order, whose amount was paid, and returns the order that the payment made.
+pub(super) async fn settle(
+    conn: &mut PgConnection,
+    app: &App,
+    custom_order: CustomOrder,
+    quote: &Quote,
+    receipt: &Receipt,
+) -> Result<Order> {
     let images = store::images(conn, custom_order.id).await?;
     let purchase = CustomOrderPurchase {
         line: Line {
@@ -96,7 +111,7 @@ pub async fn pay(
     };
     let cause = custom_order.id.to_string();
     emails::queue(conn, &email, &cause, &custom_order.email, Some(SHOP), about).await?;
-    Ok(QuotePayment::Settled(order))
+    Ok(order)
 }
 
 /// Records that a delayed payment of a quote began. Until its outcome is known, the quote neither lapses nor is
@@ -144,7 +159,7 @@ pub async fn delayed_payment_failed(
 }
 
 /// Closes a quote whose link is used up without a valid payment, and carries out the action planned for its closing.
-async fn close_unpaid(
+pub(super) async fn close_unpaid(
     conn: &mut PgConnection,
     app: &App,
     custom_order: &CustomOrder,
@@ -161,6 +176,10 @@ async fn close_unpaid(
         &NewItem::new(kind, cause, why),
     )
     .await?;
+    if quote.is_copied {
+        // Such a link is not used up.
+        jobs::enqueue(conn, &Job::CloseLink { quote: quote.id }).await?;
+    }
     if custom_order.status == Status::Approved {
         let next = quote.pending_action.as_ref().map(|next| next.0.clone());
         move_on(conn, app, custom_order, quote, next).await?;

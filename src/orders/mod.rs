@@ -4,6 +4,7 @@ mod admin_routes;
 mod browse;
 mod carriers;
 mod cart;
+mod copied;
 mod customers;
 pub mod disputes;
 mod email_data;
@@ -38,8 +39,8 @@ pub use restocks::{NewRestock, check_reason, has_restock, restock, restock_piece
 pub use sales::{Sale, sell, undo_sale};
 pub use service::{record, write_note};
 pub use settlement::{
-    CustomOrderPurchase, Settlement, begin_processing, end_processing, full_refund_failed, pay,
-    place_custom_order, record_dispute, record_refund,
+    CustomOrderPurchase, Settlement, adopt_payment, begin_processing, end_processing,
+    full_refund_failed, pay, place_custom_order, record_dispute, record_refund,
 };
 pub use shipments::{
     CorrectedShipment, NewShipment, ShipmentCorrection, correct_shipment, deliver, is_shippable,
@@ -196,6 +197,9 @@ pub struct Order {
     /// Columns of the customer's data that somebody corrected.
     #[serde(skip)]
     pub corrected: Vec<String>,
+    /// Marked as paid by hand in the shop that this one replaced: the first payment that names it is its own.
+    #[serde(skip)]
+    pub payment_unrecorded: bool,
 }
 
 impl Order {
@@ -254,6 +258,7 @@ impl Order {
             processing_since: _,
             refund_failed_at: _,
             corrected: _,
+            payment_unrecorded: _,
         } = self;
         *email = None;
         *customer_name = None;
@@ -376,6 +381,9 @@ pub struct Receipt {
     pub note: String,
     /// The zone and price of another shipping rate, when the shopper chose one.
     pub chosen_shipping: Option<(Zone, Cents)>,
+    /// The part of the total that is for shipping, where nobody here knows what was asked for: a page of the shop that this
+    /// one replaced was paid. Such a payment is right whatever its amount.
+    pub decided_shipping: Option<Cents>,
 }
 
 /// Pieces of a product that go back into stock.

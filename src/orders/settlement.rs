@@ -2,6 +2,7 @@
 
 use sqlx::PgConnection;
 
+use super::copied;
 use super::disputes::DisputeState;
 use super::lines::{lock_lines, sum, too_much};
 use super::shipping::Zone;
@@ -23,6 +24,8 @@ pub enum Settlement {
     AlreadyPaid(Order),
     /// The amount or currency differs from the order's: the payment must be refunded.
     Mismatch(Order),
+    /// The order had been marked as paid by hand before it was copied from another shop: this is its payment.
+    Adopted(Order),
 }
 
 /// Settles an order: takes the stock, stores the payment data, and moves it to `paid`. An order whose hold was released
@@ -35,19 +38,13 @@ pub async fn pay(conn: &mut PgConnection, id: OrderId, receipt: &Receipt) -> Res
         .await?
         .ok_or(Error::NotFound("Order"))?;
     if order.status != Status::Pending && !order.status.is_released() {
-        return Ok(Settlement::AlreadyPaid(order));
+        return adopt_payment(conn, id, receipt).await;
     }
     // After the order (lock order), and held until the stock is taken, so that no other cart gets these pieces in
     // between.
     let (lines, locks) = lock_lines(conn, id).await?;
-    // Before the amounts are compared: the shopper may have chosen another zone's rate on the payment page.
-    let order = match receipt.chosen_shipping {
-        Some((zone, price)) => store::choose_shipping(conn, &order, zone, price).await?,
-        None => order,
-    };
-    // Stripe adds the tax on its page, so the order's own total has none.
-    let expected = order.total.plus(receipt.tax);
-    if expected != Some(receipt.total) || receipt.currency != order.currency {
+    let (order, is_expected) = price(conn, order, receipt).await?;
+    if !is_expected {
         let order = if order.status == Status::Pending {
             products::release(conn, &lines).await?;
             store::set_status(
@@ -88,6 +85,9 @@ pub async fn pay(conn: &mut PgConnection, id: OrderId, receipt: &Receipt) -> Res
         matches!((order.shipping_zone, paid_zone), (Some(zone), Some(paid)) if zone != paid);
     let unpaid = order;
     let order = store::set_paid(conn, &unpaid, receipt, outside_zone).await?;
+    if receipt.decided_shipping.is_some() {
+        copied::review_total(conn, &order).await?;
+    }
     // Flagged, not refused: the owner can still ask for the difference, or refund.
     let cause = format!("outside_zone:{id}");
     let result = "shipping to the address was paid";
@@ -99,6 +99,72 @@ pub async fn pay(conn: &mut PgConnection, id: OrderId, receipt: &Receipt) -> Res
         review_items::flag(conn, id, "stripe", &item).await?;
     }
     Ok(Settlement::Paid(order))
+}
+
+/// Records the payment of an order that was marked as paid by hand in the shop that this one replaced. The order becomes
+/// worth what was paid, gains the customer that Stripe knows, and keeps its status. The caller must make sure that this
+/// payment was not applied before.
+///
+/// # Errors
+/// 404 when there is no such order.
+pub async fn adopt_payment(
+    conn: &mut PgConnection,
+    id: OrderId,
+    receipt: &Receipt,
+) -> Result<Settlement> {
+    let order = store::lock(conn, id)
+        .await?
+        .ok_or(Error::NotFound("Order"))?;
+    if !order.payment_unrecorded {
+        return Ok(Settlement::AlreadyPaid(order));
+    }
+    if receipt.currency != order.currency {
+        return Ok(Settlement::Mismatch(order));
+    }
+    // Less than was refunded already can be no price: then the order stays as it was copied.
+    let priced = match receipt.total >= order.refunded {
+        true => {
+            copied::price(
+                conn,
+                &order,
+                receipt,
+                receipt.decided_shipping.unwrap_or_default(),
+            )
+            .await?
+        }
+        false => order,
+    };
+    if priced.channel == Channel::CustomOrder {
+        // Nobody had recorded the price of its one piece.
+        store::price_only_line(conn, id, priced.subtotal).await?;
+    }
+    let adopted = store::adopt_payment(conn, &priced, receipt).await?;
+    let note = format!(
+        "the payment of this order, which had been marked as paid by hand: {}",
+        receipt.note
+    );
+    store::add_timeline_entry(conn, id, "payment", "stripe", &note).await?;
+    let source = format!("takeover:order:{id}:payment");
+    review_items::settle(conn, &source, "stripe", "its payment is known").await?;
+    copied::review_total(conn, &adopted).await?;
+    Ok(Settlement::Adopted(adopted))
+}
+
+/// Prices an order as its shopper chose on the payment page. Returns false when the payment is not over that price.
+async fn price(conn: &mut PgConnection, order: Order, receipt: &Receipt) -> Result<(Order, bool)> {
+    if let (Some(shipping), true) = (receipt.decided_shipping, receipt.currency == order.currency) {
+        return Ok((copied::price(conn, &order, receipt, shipping).await?, true));
+    }
+    // Before the amounts are compared: the shopper may have chosen another zone's rate on the payment page.
+    let order = match receipt.chosen_shipping {
+        Some((zone, price)) => store::choose_shipping(conn, &order, zone, price).await?,
+        None => order,
+    };
+    // Stripe adds the tax on its page, so the order's own total has none.
+    let is_expected = order.total.plus(receipt.tax) == Some(receipt.total)
+        && receipt.currency == order.currency
+        && receipt.decided_shipping.is_none();
+    Ok((order, is_expected))
 }
 
 /// Flags an order whose address is outside the zone that was paid, or settles the items that said so. Does nothing where

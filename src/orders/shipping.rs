@@ -5,6 +5,7 @@ use utoipa::ToSchema;
 
 use crate::settings::{Rate, Settings};
 use crate::stripe;
+use crate::types::money::Cents;
 
 /// A shipping zone. Each has one price.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, sqlx::Type, ToSchema)]
@@ -71,6 +72,17 @@ impl Zone {
             Zone::Us => "us",
             Zone::NorthAmerica => "north_america",
             Zone::International => "international",
+        }
+    }
+
+    /// Zone of a rate of the shop that this one replaced, in US cents. It had one rate for each zone, and charged that of the
+    /// zone that a shopper's network address was in.
+    pub fn of_former_rate(price: Cents) -> Option<Zone> {
+        match price.0 {
+            500 => Some(Zone::Us),
+            1500 => Some(Zone::NorthAmerica),
+            2000 => Some(Zone::International),
+            _ => None,
         }
     }
 

@@ -6,7 +6,7 @@ mod lists;
 pub use lines::{
     Restock, count_shipments, count_since_shipped, delete_shipment, find_restock, find_shipment,
     held_lines, insert_restock, insert_shipment, last_carrier, lines, not_returned, order_lines,
-    quantities, replace_shipment,
+    price_only_line, quantities, replace_shipment, sum_of_lines,
 };
 pub(super) use lists::matches;
 pub use lists::{
@@ -29,7 +29,7 @@ macro_rules! columns {
         concat!(
             "id, number, status, channel, is_custom_order, currency, subtotal, shipping, tax, total, refunded, email,
              customer_name, phone, shipping_name, shipping_address, shipping_zone, outside_zone, dispute, created_at,
-             paid_at, processing_since, refund_failed_at, corrected, ",
+             paid_at, processing_since, refund_failed_at, corrected, payment_unrecorded, ",
             crate::review_items::open_column!("r.order_id = orders.id")
         )
     };
@@ -292,6 +292,61 @@ pub async fn choose_shipping(
     .bind(order.id)
     .bind(zone)
     .bind(shipping)
+    .fetch_one(conn)
+    .await?;
+    Ok(order)
+}
+
+/// The price of an order as its payment tells it.
+pub struct PaidPrice {
+    pub subtotal: Cents,
+    pub shipping: Cents,
+    pub tax: Cents,
+    /// For an order whose zone nobody knew.
+    pub zone: Option<Zone>,
+}
+
+/// Prices a locked order as its payment says.
+pub async fn set_price(conn: &mut PgConnection, id: OrderId, price: &PaidPrice) -> Result<Order> {
+    let order = sqlx::query_as(concat!(
+        "update orders
+         set subtotal = $2, shipping = $3, tax = $4, total = $2 + $3 + $4, shipping_zone = coalesce(shipping_zone, $5),
+             updated_at = now()
+         where id = $1
+         returning ",
+        columns!(),
+    ))
+    .bind(id)
+    .bind(price.subtotal)
+    .bind(price.shipping)
+    .bind(price.tax)
+    .bind(price.zone)
+    .fetch_one(conn)
+    .await?;
+    Ok(order)
+}
+
+/// Stores the customer that a locked order's late payment names, where nobody knew them, and that the payment is known.
+pub async fn adopt_payment(
+    conn: &mut PgConnection,
+    order: &Order,
+    receipt: &Receipt,
+) -> Result<Order> {
+    let order = sqlx::query_as(concat!(
+        "update orders
+         set payment_unrecorded = false, updated_at = now(), email = coalesce(email, $2),
+             customer_name = coalesce(customer_name, $3), phone = coalesce(phone, $4),
+             shipping_name = coalesce(shipping_name, $5), shipping_address = coalesce(shipping_address, $6)
+         where id = $1
+         returning ",
+        columns!(),
+    ))
+    .bind(order.id)
+    .bind(&receipt.email)
+    .bind(&receipt.customer_name)
+    .bind(&receipt.phone)
+    .bind(&receipt.shipping_name)
+    .bind(&receipt.shipping_address)
     .fetch_one(conn)
     .await?;
     Ok(order)

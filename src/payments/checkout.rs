@@ -427,10 +427,13 @@ async fn repeat(app: &App, key: &Key) -> Result<Option<Answer>> {
                         tokio::time::sleep(REPEAT_PAUSE).await;
                     }
                     // A repeat returns the session of the first attempt, whether or not it was recorded.
-                    Some(checkout) => {
-                        return ask(app, &checkout.request.0, Some(key)).await.map(Some);
+                    Some(store::Checkout {
+                        request: Some(request),
+                        ..
+                    }) => {
+                        return ask(app, &request.0, Some(key)).await.map(Some);
                     }
-                    None => return Ok(None),
+                    _ => return Ok(None),
                 }
             }
             Known::Begun(_) if waited => {

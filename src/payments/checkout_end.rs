@@ -40,14 +40,16 @@ async fn end_session(app: &App, order: OrderId) -> Result<Ended> {
     };
     // No connection is held while Stripe answers.
     drop(conn);
-    let id = match checkout.session_id {
-        Some(id) => id,
+    let id = match (checkout.session_id, checkout.request) {
+        (Some(id), _) => id,
         // The answer was lost. The same request under the same key returns the session, if there is one.
-        None => match app.stripe.create_session(&checkout.request.0).await {
+        (None, Some(request)) => match app.stripe.create_session(&request.0).await {
             Ok(session) => session.id,
             Err(StripeError::Refused { .. }) => return Ok(Ended::Unpaid),
             Err(error) => return Err(unavailable(error)),
         },
+        // Neither asked for nor made.
+        (None, None) => return Ok(Ended::Unpaid),
     };
     match app.stripe.expire_session(&id).await {
         Ok(session) if session.is_paid() => Ok(Ended::Paid(Box::new(session))),
@@ -197,9 +199,10 @@ pub async fn settle_unheard(app: &App, order: OrderId) -> Result<()> {
         return Ok(());
     };
     drop(conn);
-    if !checkout.state.is_unheard() {
+    // Without a request there is nothing to ask again.
+    let (true, Some(request)) = (checkout.state.is_unheard(), checkout.request) else {
         return Ok(());
-    }
+    };
     if checkout.hold_until < Utc::now() {
         // Any session has expired by now, and repeating the request may return the same failure for a day.
         return give_up(
@@ -210,7 +213,7 @@ pub async fn settle_unheard(app: &App, order: OrderId) -> Result<()> {
         )
         .await;
     }
-    let session = match app.stripe.create_session(&checkout.request.0).await {
+    let session = match app.stripe.create_session(&request.0).await {
         Ok(session) => session,
         Err(error @ StripeError::Refused { .. }) => {
             return give_up(app, order, CheckoutState::Refused, &error.to_string()).await;
@@ -312,7 +315,12 @@ pub async fn give_up(app: &App, order: OrderId, state: CheckoutState, why: &str)
         (CheckoutState::Unknown, _) => {
             jobs::enqueue(&mut tx, &Job::SettleCheckout { order }).await?
         }
-        (CheckoutState::Refused, Some(checkout)) if checkout.request.0.names_prices() => {
+        (CheckoutState::Refused, Some(checkout))
+            if checkout
+                .request
+                .as_ref()
+                .is_some_and(|request| request.0.names_prices()) =>
+        {
             // A price may have been archived at Stripe, or belong to another account. The sync finds out. Releasing the
             // order has locked its products.
             let lines = orders::lines(&mut tx, order).await?;

@@ -23,6 +23,7 @@ pub async fn country_warning(conn: &mut PgConnection, config: &Config) -> Result
         "select count(*), count(*) filter (where is_without)
          from (select jsonb_array_length(coalesce(request -> 'other_shipping', '[]')) > 0 as is_without
                from checkouts
+               where request is not null
                order by created_at desc
                limit $1) latest",
     )

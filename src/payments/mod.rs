@@ -20,6 +20,7 @@ mod routes;
 mod sessions;
 mod states;
 mod store;
+mod takeover;
 
 pub use admin_views::{PaymentView, RefundView, of_subject};
 pub use checkout_end::{Cancelled, release_hold, settle_unheard};
@@ -36,6 +37,7 @@ pub use states::{EventStatus, PaymentOutcome, RefundState};
 pub use store::{
     EventRow, count_events, count_failed_events, count_wrong_mode_events, find_event, list_events,
 };
+pub use takeover::{Takeover, begin_takeover, finish_takeover};
 
 use std::time::Duration;
 

@@ -12,24 +12,30 @@ use super::states::{CheckoutState, PaymentOutcome};
 use super::store::Cause;
 use super::{delayed, disputes, emails, refunds, store};
 use crate::app::App;
-use crate::custom_orders::{self, QuotePayment};
+use crate::custom_orders::{self, LinkPayment, QuotePayment};
 use crate::emails::PaymentRefusal;
 use crate::error::Result;
 use crate::orders::{self, CustomOrderPurchase, Line, Receipt, Settlement, Status, Zone};
-use crate::review_items::{Kind, NewItem};
-use crate::stripe::{Session, SessionStatus};
-use crate::types::ids::{OrderId, QuoteId};
+use crate::review_items::{self, Kind, NewItem};
+use crate::stripe::{NewSession, Session, SessionStatus};
+use crate::types::ids::{CustomOrderId, OrderId, QuoteId};
 use crate::types::money::Cents;
+
 /// Purpose of a session.
 enum Purpose {
     Order(OrderId),
     Quote(QuoteId),
+    /// A custom order, through a payment link of the shop that this one replaced.
+    OldLink(CustomOrderId),
 }
 
 /// Finds the purpose of a session, if it is one of ours.
 async fn purpose_of(conn: &mut PgConnection, session: &Session) -> Result<Option<Purpose>> {
     if let Some(order) = store::find_order_by_session(conn, &session.id).await? {
         return Ok(Some(Purpose::Order(order)));
+    }
+    if let Some(custom_order) = custom_order_of(conn, session).await? {
+        return Ok(Some(Purpose::OldLink(custom_order)));
     }
     if let Some(quote) = quote_of(conn, session).await? {
         return Ok(Some(Purpose::Quote(quote)));
@@ -44,6 +50,23 @@ async fn purpose_of(conn: &mut PgConnection, session: &Session) -> Result<Option
         Some(order) => Ok(store::find_checkout(conn, order)
             .await?
             .map(|checkout| Purpose::Order(checkout.order_id))),
+        None => Ok(None),
+    }
+}
+
+/// Finds the custom order of an old link's session. Ours name their quote, too.
+async fn custom_order_of(
+    conn: &mut PgConnection,
+    session: &Session,
+) -> Result<Option<CustomOrderId>> {
+    let reference = session
+        .custom_order_reference
+        .as_deref()
+        .filter(|_| session.quote_reference.is_none())
+        .and_then(|text| text.parse().ok())
+        .map(CustomOrderId);
+    match reference {
+        Some(id) => Ok(custom_orders::find(conn, id).await?.map(|found| found.id)),
         None => Ok(None),
     }
 }
@@ -83,9 +106,18 @@ pub async fn session_ended(
         return Ok(Effect::Ignored);
     };
     session.status = status;
-    match purpose_of(conn, &session).await? {
+    let mut purpose = purpose_of(conn, &session).await?;
+    if purpose.is_none() {
+        // Its row may be one of those that are being copied from another shop.
+        store::wait_for_takeover(conn).await?;
+        purpose = purpose_of(conn, &session).await?;
+    }
+    match purpose {
         Some(Purpose::Order(order)) => settle(conn, app, order, &session).await?,
         Some(Purpose::Quote(quote)) => settle_quote(conn, app, quote, &session).await?,
+        Some(Purpose::OldLink(custom_order)) => {
+            settle_old_link(conn, app, custom_order, &session).await?;
+        }
         None if session.is_paid() => return settle_lost(conn, app, &session).await,
         None => return Ok(Effect::Ignored),
     }
@@ -98,10 +130,7 @@ async fn settle_lost(conn: &mut PgConnection, app: &App, session: &Session) -> R
         Recovery::Order(order) => settle(conn, app, order, session).await?,
         Recovery::Unknown(order) => {
             let payment = store::lock_payment(conn, payment_id(session)).await?;
-            let cause = Cause {
-                order: Some(order.id),
-                ..Cause::default()
-            };
+            let cause = Cause::of_order(order.id);
             // Nothing is known that could be shipped, so the money goes back.
             let refused = RefusedPayment {
                 cause,
@@ -113,14 +142,32 @@ async fn settle_lost(conn: &mut PgConnection, app: &App, session: &Session) -> R
         }
         Recovery::CustomOrder(zone) => settle_lost_custom_order(conn, zone, session).await?,
         Recovery::Nothing => {
-            if let Some(custom_order) = &session.custom_order_reference {
-                // A link of the old service: its money is in the account, but its custom order is not in this database.
-                warn!(session = session.id, %custom_order, "a payment for an unknown custom order");
-            }
+            flag_unknown_custom_order(conn, session).await?;
             return Ok(Effect::Ignored);
         }
     }
     Ok(Effect::Processed)
+}
+
+/// Flags a payment by a link of the shop that this one replaced, whose custom order is not in this database. The item is
+/// settled when the custom order comes.
+async fn flag_unknown_custom_order(conn: &mut PgConnection, session: &Session) -> Result<()> {
+    let Some(custom_order) = &session.custom_order_reference else {
+        return Ok(());
+    };
+    warn!(session = session.id, %custom_order, "a payment for an unknown custom order");
+    let amount = session.amount_total.unwrap_or_default();
+    let text = format!(
+        "{} was paid by an old payment link for the custom order {custom_order}, which is not in this database (session {})",
+        amount.in_currency(&session.currency),
+        session.id,
+    );
+    let item = NewItem::new(Kind::CustomOrderMissing, unknown_cause(session), text);
+    refunds::flag(conn, None, None, &item).await
+}
+
+fn unknown_cause(session: &Session) -> String {
+    format!("custom_order_unknown:{}", session.id)
 }
 
 /// Places an order for the payment of a lost custom order; the owner must investigate.
@@ -147,10 +194,7 @@ async fn settle_lost_custom_order(
         zone,
     };
     let order = orders::place_custom_order(conn, &custom_order, &receipt).await?;
-    let cause = Cause {
-        order: Some(order.id),
-        ..Cause::default()
-    };
+    let cause = Cause::of_order(order.id);
     settled(conn, cause, session).await?;
     let why = "paid for a custom piece whose request is not in this database: ask the customer, or give it back";
     let cause = format!("custom_order_missing:{}", order.id);
@@ -174,6 +218,12 @@ pub async fn delayed_payment_failed(
         Some(Purpose::Order(order)) => delayed::failed(conn, order, &session).await?,
         Some(Purpose::Quote(quote)) => {
             custom_orders::delayed_payment_failed(conn, app, quote).await?
+        }
+        Some(Purpose::OldLink(id)) => {
+            let payment = link_payment(&session);
+            if let Some(quote) = custom_orders::find_quote_paid_by(conn, id, &payment).await? {
+                custom_orders::delayed_payment_failed(conn, app, quote).await?;
+            }
         }
         None => return Ok(Effect::Ignored),
     }
@@ -224,17 +274,24 @@ async fn settle_payment(conn: &mut PgConnection, order: OrderId, session: &Sessi
         return store::set_checkout_state(conn, order, CheckoutState::Complete, None).await;
     }
     let mut receipt = receipt(session)?;
-    receipt.chosen_shipping = chosen_shipping(conn, order, session).await?;
+    match store::find_checkout(conn, order)
+        .await?
+        .map(|checkout| checkout.request)
+    {
+        Some(Some(request)) => receipt.chosen_shipping = chosen_shipping(&request.0, session),
+        // What the other shop asked for is known to Stripe alone.
+        Some(None) => receipt.decided_shipping = Some(session.amount_shipping),
+        None => {}
+    }
     let (order_now, refusal) = match orders::pay(conn, order, &receipt).await? {
         Settlement::Paid(order) => (order, None),
+        // The other shop has confirmed it.
+        Settlement::Adopted(_) => return settled(conn, Cause::of_order(order), session).await,
         Settlement::OutOfStock(order) => (order, Some(PaymentRefusal::SoldMeanwhile)),
         Settlement::AlreadyPaid(order) => (order, Some(PaymentRefusal::PaidTwice)),
         Settlement::Mismatch(order) => (order, Some(PaymentRefusal::AmountDiffers)),
     };
-    let cause = Cause {
-        order: Some(order),
-        ..Cause::default()
-    };
+    let cause = Cause::of_order(order);
     store::set_checkout_state(conn, order, CheckoutState::Complete, None).await?;
     let Some(why) = refusal else {
         store::record_session(conn, order, &session.id, None).await?;
@@ -270,13 +327,56 @@ async fn settle_quote(
         return Ok(());
     }
     let receipt = receipt(session)?;
-    match custom_orders::pay(conn, app, quote, &receipt).await? {
-        QuotePayment::Settled(order) => {
-            let cause = Cause {
-                order: Some(order.id),
-                ..Cause::default()
-            };
-            settled(conn, cause, session).await
+    let outcome = custom_orders::pay(conn, app, quote, &receipt).await?;
+    record(conn, &payment, session, outcome).await
+}
+
+/// Updates the open quote of a custom order from the state of a session of an old link. Safe to repeat.
+async fn settle_old_link(
+    conn: &mut PgConnection,
+    app: &App,
+    id: CustomOrderId,
+    session: &Session,
+) -> Result<()> {
+    if !session.is_paid() {
+        let paid = custom_orders::find_quote_paid_by(conn, id, &link_payment(session)).await?;
+        if let (SessionStatus::Complete, Some(quote)) = (&session.status, paid) {
+            custom_orders::delayed_payment_began(conn, app, quote).await?;
+        }
+        return Ok(());
+    }
+    let payment = store::lock_payment(conn, payment_id(session)).await?;
+    if payment.outcome.is_some() {
+        return Ok(());
+    }
+    let receipt = receipt(session)?;
+    let link = session.payment_link.as_deref();
+    let outcome = custom_orders::pay_by_old_link(conn, app, id, link, &receipt).await?;
+    record(conn, &payment, session, outcome).await?;
+    let why = "its custom order is in the database now";
+    review_items::settle(conn, &unknown_cause(session), "stripe", why).await
+}
+
+/// A session of a payment link, as far as it tells the quote.
+fn link_payment(session: &Session) -> LinkPayment<'_> {
+    let without_tax = |total: Cents| Cents(total.0 - session.amount_tax.0);
+    LinkPayment {
+        link: session.payment_link.as_deref(),
+        amount: session.amount_total.map(without_tax),
+        currency: &session.currency,
+    }
+}
+
+/// Records what became of a locked, new payment for a custom order.
+async fn record(
+    conn: &mut PgConnection,
+    payment: &store::Payment,
+    session: &Session,
+    outcome: QuotePayment,
+) -> Result<()> {
+    match outcome {
+        QuotePayment::Settled(order) | QuotePayment::Adopted(order) => {
+            settled(conn, Cause::of_order(order.id), session).await
         }
         QuotePayment::Refused(custom_order, why) => {
             let cause = Cause {
@@ -289,7 +389,7 @@ async fn settle_quote(
                 why,
                 payer: Payer::of(session),
             };
-            refuse(conn, &payment, session, refused).await
+            refuse(conn, payment, session, refused).await
         }
     }
 }
@@ -301,15 +401,7 @@ fn payment_id(session: &Session) -> &str {
 
 /// The zone and price of the rate chosen on the payment page. `None` when it is the order's own rate, or none of those
 /// offered.
-async fn chosen_shipping(
-    conn: &mut PgConnection,
-    order: OrderId,
-    session: &Session,
-) -> Result<Option<(Zone, Cents)>> {
-    let Some(checkout) = store::find_checkout(conn, order).await? else {
-        return Ok(None);
-    };
-    let asked = checkout.request.0;
+fn chosen_shipping(asked: &NewSession, session: &Session) -> Option<(Zone, Cents)> {
     let paid = session.amount_shipping;
     let offered: Vec<Zone> = asked
         .other_shipping
@@ -328,7 +420,7 @@ async fn chosen_shipping(
         None if paid == asked.shipping_price => None,
         None => offered.first().copied(),
     };
-    Ok(chosen.map(|zone| (zone, paid)))
+    chosen.map(|zone| (zone, paid))
 }
 
 fn receipt(session: &Session) -> Result<Receipt> {
@@ -348,6 +440,7 @@ fn receipt(session: &Session) -> Result<Receipt> {
             .map(|address| serde_json::to_value(address).expect("an address is plain data")),
         note: format!("payment {}, session {}", payment_id(session), session.id),
         chosen_shipping: None,
+        decided_shipping: None,
     })
 }
 

@@ -98,7 +98,8 @@ impl EventStatus {
         EventStatus::WrongMode,
     ];
 
-    /// Legal transitions (P3). Each further attempt may fail again, or find the key of the wrong mode still.
+    /// Legal transitions (P3). Each further attempt may fail again, or find the key of the wrong mode still. An event that was
+    /// ignored begins anew when the row that it names is copied from another shop.
     pub fn may_become(self, next: EventStatus) -> bool {
         use EventStatus::*;
         matches!(
@@ -106,7 +107,7 @@ impl EventStatus {
             (
                 Received | Failed | WrongMode,
                 Processed | Ignored | Failed | WrongMode
-            )
+            ) | (Ignored, Received)
         )
     }
 
@@ -256,13 +257,14 @@ mod tests {
             legal,
             "failed→failed failed→processed failed→ignored failed→wrong_mode \
              received→failed received→processed received→ignored received→wrong_mode \
+             ignored→received \
              wrong_mode→failed wrong_mode→processed wrong_mode→ignored wrong_mode→wrong_mode"
         );
         for status in EventStatus::ALL {
             assert_eq!(EventStatus::parse(status.as_str()), Some(status));
             let moves = EventStatus::ALL
                 .into_iter()
-                .any(|next| status.may_become(next));
+                .any(|next| next != EventStatus::Received && status.may_become(next));
             assert_eq!(status.is_over(), !moves, "{status:?}");
         }
     }

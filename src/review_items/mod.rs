@@ -69,13 +69,17 @@ pub enum Kind {
     AddressMissing,
     /// Stripe sent events of its other mode, test or live.
     WrongMode,
+    /// A page of the shop that this one replaced was paid, and the amount is not the sum of the order's lines.
+    TotalDiffers,
+    /// Something that was copied from the shop that this one replaced needs a look.
+    Takeover,
     /// A kind of a newer version.
     Other,
 }
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Kind; 22] = [
+    pub const ALL: [Kind; 24] = [
         Kind::EmailUndelivered,
         Kind::ShopEmailUndelivered,
         Kind::EmailCopyRefused,
@@ -97,6 +101,8 @@ impl Kind {
         Kind::PaymentReview,
         Kind::AddressMissing,
         Kind::WrongMode,
+        Kind::TotalDiffers,
+        Kind::Takeover,
         Kind::Other,
     ];
 
@@ -124,6 +130,8 @@ impl Kind {
             Kind::PaymentReview => "payment_review",
             Kind::AddressMissing => "address_missing",
             Kind::WrongMode => "wrong_mode",
+            Kind::TotalDiffers => "total_differs",
+            Kind::Takeover => "takeover",
             Kind::Other => "other",
         }
     }
@@ -153,6 +161,8 @@ impl Kind {
             Kind::PaymentReview => "Stripe asks you to review a payment",
             Kind::AddressMissing => "A paid order has no address",
             Kind::WrongMode => "Stripe sends events of its other mode",
+            Kind::TotalDiffers => "Another amount was paid than the pieces cost",
+            Kind::Takeover => "Something from the old shop needs a look",
         }
     }
 
@@ -210,6 +220,10 @@ impl Kind {
             Kind::WrongMode => {
                 "They are kept and change nothing here. Check which mode the webhook and STRIPE_SECRET_KEY belong to."
             }
+            Kind::TotalDiffers => {
+                "The order is paid. Compare it with the payment at Stripe, then ship it, ask the customer for the difference, or refund it."
+            }
+            Kind::Takeover => "Compare it with what the old shop shows, then mark it resolved.",
         }
     }
 
@@ -229,7 +243,10 @@ impl Kind {
     fn is_emailed(self) -> bool {
         !matches!(
             self,
-            Kind::ShopEmailUndelivered | Kind::EmailCopyRefused | Kind::PaymentRefused
+            Kind::ShopEmailUndelivered
+                | Kind::EmailCopyRefused
+                | Kind::PaymentRefused
+                | Kind::Takeover
         )
     }
 }

@@ -15,7 +15,7 @@ use stripe_payment::payment_link::{
 use super::checkout::countries;
 use super::client::{PAGE, Result, Stripe, StripeError, currency, unreadable};
 use super::payment_link::{self, NewPaymentLink, PaymentLink};
-use crate::types::ids::QuoteId;
+use crate::types::ids::{CustomOrderId, QuoteId};
 use crate::types::money::Cents;
 
 /// Pages of payment links searched, newest first, for a link whose answer was lost. A link beyond them cannot be ruled
@@ -83,6 +83,41 @@ impl Stripe {
         Ok(())
     }
 
+    /// Finds the open payment links of a custom order that the shop before this one made: those that name the custom order
+    /// and no quote, and the one with this address.
+    ///
+    /// # Errors
+    /// See [`StripeError`]; `Unknown` also when there are more links than are searched.
+    pub async fn find_old_payment_links(
+        &self,
+        custom_order: CustomOrderId,
+        url: Option<&str>,
+    ) -> Result<Vec<String>> {
+        let custom_order = custom_order.to_string();
+        let is_its = |link: &Value| {
+            let metadata = &link["metadata"];
+            (metadata["custom_request_id"] == custom_order && metadata["quote_id"].is_null())
+                || (url.is_some() && link["url"].as_str() == url)
+        };
+        let mut found = Vec::new();
+        let mut last: Option<PaymentLink> = None;
+        for _ in 0..LINK_PAGES {
+            let mut request = ListPaymentLink::new().limit(PAGE).active(true);
+            if let Some(last) = &last {
+                request = request.starting_after(&last.id);
+            }
+            let page = self.page(&request, "payment link list").await?;
+            for link in page.entries.iter().filter(|link| is_its(link)) {
+                found.push(read_payment_link(link)?.id);
+            }
+            match page.entries.last() {
+                Some(link) if page.has_more => last = Some(read_payment_link(link)?),
+                _ => return Ok(found),
+            }
+        }
+        Err(too_many_links())
+    }
+
     /// Finds the payment link of a quote, closed and paid ones included, when the answer to its creation was lost.
     ///
     /// # Errors
@@ -109,11 +144,15 @@ impl Stripe {
             }
         }
         // "None" would be a guess.
-        Err(StripeError::Unknown(format!(
-            "not among the newest {} payment links",
-            PAGE * LINK_PAGES as i64
-        )))
+        Err(too_many_links())
     }
+}
+
+fn too_many_links() -> StripeError {
+    StripeError::Unknown(format!(
+        "not among the newest {} payment links",
+        PAGE * LINK_PAGES as i64
+    ))
 }
 
 fn read_payment_link(answer: &Value) -> Result<PaymentLink> {

@@ -290,7 +290,7 @@ const FIGURES_SQL: &str = "with queue as (
         union all
         select 'product_syncs', known.state, count(products.stripe_status)
         from unnest(array['pending', 'error']) as known (state)
-        left join products on products.stripe_status = known.state
+        left join products on products.stripe_status = known.state and not products.stripe_paused
         group by known.state
         union all
         select 'workers_alive', null, count(*) from worker_heartbeats

@@ -18,7 +18,7 @@ use crate::types::money::Currency;
 macro_rules! quote_columns {
     () => {
         "id, custom_order_id, state, currency, amount, shipping, shipping_zone, description, valid_days, valid_until, link_id,
-         link_url, payment_in_progress, last_error, created_at, asked_at, pending_action, attempts"
+         link_url, payment_in_progress, last_error, created_at, asked_at, pending_action, attempts, is_copied"
     };
 }
 
@@ -130,6 +130,25 @@ pub async fn find_current(
          where custom_order_id = $1
            and state in ('asking', 'live', 'closing', 'paid')"
     ))
+    .bind(custom_order)
+    .fetch_optional(conn)
+    .await?;
+    Ok(quote)
+}
+
+/// The latest quote of a custom order whose link the shop that this one replaced made.
+pub async fn find_copied(
+    conn: &mut PgConnection,
+    custom_order: CustomOrderId,
+) -> Result<Option<QuoteId>> {
+    let quote = sqlx::query_scalar(
+        "select id
+         from custom_order_quotes
+         where custom_order_id = $1
+           and is_copied
+         order by created_at desc, id desc
+         limit 1",
+    )
     .bind(custom_order)
     .fetch_optional(conn)
     .await?;

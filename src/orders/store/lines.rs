@@ -8,6 +8,7 @@ use super::refunded_in_full;
 use crate::error::Result;
 use crate::orders::{Line, OrderLine, Restocked, Shipment};
 use crate::types::ids::{OrderId, ProductId, RestockId};
+use crate::types::money::Cents;
 
 /// The lines of an order, in the order placed.
 pub async fn lines(conn: &mut PgConnection, id: OrderId) -> Result<Vec<Line>> {
@@ -21,6 +22,32 @@ pub async fn lines(conn: &mut PgConnection, id: OrderId) -> Result<Vec<Line>> {
     .fetch_all(conn)
     .await?;
     Ok(lines)
+}
+
+/// Price of all lines of an order.
+pub async fn sum_of_lines(conn: &mut PgConnection, id: OrderId) -> Result<Cents> {
+    let sum = sqlx::query_scalar(
+        "select coalesce(sum(unit_price * quantity), 0)::bigint from order_lines where order_id = $1",
+    )
+    .bind(id)
+    .fetch_one(conn)
+    .await?;
+    Ok(sum)
+}
+
+/// Sets the price of an order's piece, if it is the only one.
+pub async fn price_only_line(conn: &mut PgConnection, id: OrderId, price: Cents) -> Result<()> {
+    sqlx::query(
+        "update order_lines
+         set unit_price = $2
+         where order_id = $1
+           and (select sum(quantity) from order_lines all_lines where all_lines.order_id = $1) = 1",
+    )
+    .bind(id)
+    .bind(price)
+    .execute(conn)
+    .await?;
+    Ok(())
 }
 
 /// The lines of an order with their fulfillment and stock counts, in the order placed.

@@ -190,6 +190,13 @@ async fn apply_to_order(
         later = later.saturating_sub(refund.amount.0);
         let in_all = refunded.0.saturating_sub(later).max(refund.amount.0);
         let in_all = Cents(in_all.min(after.total.0));
+        if payment
+            .copied_at
+            .is_some_and(|copied| refund.created_at < copied)
+        {
+            // The shop that made it has told the customer, or was not to.
+            continue;
+        }
         emails::refunded(conn, &after, refund.amount, in_all, &refund.id).await?;
     }
     let Some(custom_order) = custom_order else {
@@ -274,6 +281,7 @@ mod tests {
                 actor: None,
                 restocked,
                 chosen_reason: chosen.map(str::to_owned),
+                created_at: Utc::now(),
             };
             line(&refund, "usd")
         };

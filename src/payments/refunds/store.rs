@@ -458,6 +458,8 @@ pub struct UnannouncedRefund {
     pub restocked: i32,
     /// The reason chosen at the dashboard.
     pub chosen_reason: Option<String>,
+    /// When Stripe made it, as far as Stripe says.
+    pub created_at: DateTime<Utc>,
 }
 
 /// Takes the refunds of a payment to announce, oldest first; they are marked as announced.
@@ -475,7 +477,7 @@ pub async fn take_unannounced(
              returning id, refund_id, amount, reason, created_at
          )
          select announced.id, announced.amount, ours.reason, ours.actor, coalesce(ours.restocked, 0) as restocked,
-                announced.reason as chosen_reason
+                announced.reason as chosen_reason, announced.created_at
          from announced
          left join refunds ours on ours.id = announced.refund_id
          order by announced.created_at, announced.id",

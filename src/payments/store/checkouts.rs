@@ -17,7 +17,8 @@ use crate::types::ids::OrderId;
 pub struct Checkout {
     pub order_id: OrderId,
     pub state: CheckoutState,
-    pub request: Json<NewSession>,
+    /// `None`: the session was made by the shop that this one replaced.
+    pub request: Option<Json<NewSession>>,
     /// The shopper's origin, to return to.
     pub return_origin: String,
     pub session_id: Option<String>,

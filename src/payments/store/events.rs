@@ -1,6 +1,7 @@
 //! SQL of Stripe's events, and of the cursor of reconciliation.
 
 use chrono::{DateTime, Utc};
+use futures_util::stream::BoxStream;
 use serde::Serialize;
 use sqlx::{Connection, PgConnection};
 use utoipa::ToSchema;
@@ -226,6 +227,69 @@ pub async fn find_cursor(conn: &mut PgConnection) -> Result<Option<DateTime<Utc>
         .fetch_optional(conn)
         .await?;
     Ok(cursor)
+}
+
+/// Sets the position before the first run. Later calls change nothing.
+pub async fn start_cursor(conn: &mut PgConnection, since: DateTime<Utc>) -> Result<()> {
+    sqlx::query(
+        "insert into stripe_cursor (read_until) values ($1) on conflict (singleton) do nothing",
+    )
+    .bind(since)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Excludes the events that find no row until this transaction ends.
+pub async fn lock_takeover(conn: &mut PgConnection) -> Result<()> {
+    sqlx::query("select pg_advisory_xact_lock(hashtextextended('takeover', 0))")
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Waits until no rows are being copied from another shop, and keeps it so until this transaction ends.
+pub async fn wait_for_takeover(conn: &mut PgConnection) -> Result<()> {
+    sqlx::query("select pg_advisory_xact_lock_shared(hashtextextended('takeover', 0))")
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// The events about sessions that were ignored, as id and payload.
+pub fn stream_ignored_sessions(
+    conn: &mut PgConnection,
+) -> BoxStream<'_, sqlx::Result<(String, String)>> {
+    sqlx::query_as(
+        "select id, payload
+         from stripe_events
+         where status = 'ignored'
+           and redacted_at is null
+           and type like 'checkout.session.%'",
+    )
+    .fetch(conn)
+}
+
+/// Sets ignored events back, so that they are processed again. Returns those that were ignored.
+pub async fn reopen_events(conn: &mut PgConnection, ids: &[String]) -> Result<Vec<String>> {
+    let from: Vec<&str> = EventStatus::ALL
+        .into_iter()
+        .filter(|from| from.may_become(EventStatus::Received))
+        .map(EventStatus::as_str)
+        .collect();
+    let reopened = sqlx::query_scalar(
+        "update stripe_events
+         set status = 'received', processed_at = null
+         where id = any($1)
+           and status = any($2)
+           and redacted_at is null
+         returning id",
+    )
+    .bind(ids)
+    .bind(from)
+    .fetch_all(conn)
+    .await?;
+    Ok(reopened)
 }
 
 /// Moves the position forward, never back.

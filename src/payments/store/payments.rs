@@ -23,6 +23,8 @@ pub struct Payment {
     /// Sum of refunds in the charge's latest report, and its time. `refunds::refunded` has the effective amount.
     pub refunded: Cents,
     pub refunded_as_of: Option<DateTime<Utc>>,
+    /// When it was copied from the shop that this one replaced.
+    pub copied_at: Option<DateTime<Utc>>,
 }
 
 /// Locks a payment, and inserts its row first if it is new.
@@ -32,7 +34,7 @@ pub async fn lock_payment(conn: &mut PgConnection, id: &str) -> Result<Payment> 
         .execute(&mut *conn)
         .await?;
     let payment = sqlx::query_as(
-        "select order_id, custom_order_id, amount, currency, outcome, refunded, refunded_as_of
+        "select order_id, custom_order_id, amount, currency, outcome, refunded, refunded_as_of, copied_at
          from payments
          where id = $1
          for update",
@@ -46,7 +48,7 @@ pub async fn lock_payment(conn: &mut PgConnection, id: &str) -> Result<Payment> 
 /// Reads a payment by its id at Stripe, without a lock.
 pub async fn find_payment(conn: &mut PgConnection, id: &str) -> Result<Option<Payment>> {
     let payment = sqlx::query_as(
-        "select order_id, custom_order_id, amount, currency, outcome, refunded, refunded_as_of
+        "select order_id, custom_order_id, amount, currency, outcome, refunded, refunded_as_of, copied_at
          from payments
          where id = $1",
     )
@@ -56,11 +58,40 @@ pub async fn find_payment(conn: &mut PgConnection, id: &str) -> Result<Option<Pa
     Ok(payment)
 }
 
+/// Those of these settled payments of which a refund or a dispute was reported before they were known.
+pub async fn list_reported_before(conn: &mut PgConnection, ids: &[String]) -> Result<Vec<String>> {
+    let reported = sqlx::query_scalar(
+        "select p.id
+         from payments p
+         where p.id = any($1)
+           and p.outcome = 'settled'
+           and (exists (select from stripe_refunds r where r.payment_id = p.id and r.told_at is null)
+                or exists (select from disputes d where d.payment_id = p.id)
+                or p.refunded_as_of is not null
+                   and exists (select from orders o where o.id = p.order_id and o.refunded <> p.refunded))
+         order by p.id",
+    )
+    .bind(ids)
+    .fetch_all(conn)
+    .await?;
+    Ok(reported)
+}
+
 /// Purpose of a payment: an order, a custom order, or a custom order with its order.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Cause {
     pub order: Option<OrderId>,
     pub custom_order: Option<CustomOrderId>,
+}
+
+impl Cause {
+    /// An order alone.
+    pub fn of_order(order: OrderId) -> Cause {
+        Cause {
+            order: Some(order),
+            custom_order: None,
+        }
+    }
 }
 
 /// Records the outcome of a payment that has none.

@@ -8,6 +8,7 @@ pub use store::{
 };
 
 use sha2::{Digest, Sha256};
+use sqlx::PgConnection;
 use tracing::warn;
 
 use crate::app::App;
@@ -27,6 +28,10 @@ pub async fn sync_product(app: &App, id: &ProductId) -> Result<()> {
         return Ok(());
     };
     drop(conn);
+    if row.stripe_paused {
+        // Its price at Stripe is what the other shop's pages sell it by.
+        return Ok(());
+    }
     match bring_in_line(app, &row).await {
         Err(SyncFailure::Stripe(error @ StripeError::Refused { .. })) => {
             warn!(product = %id, %error, "Stripe refused a product");
@@ -45,6 +50,17 @@ pub async fn sync_product(app: &App, id: &ProductId) -> Result<()> {
         Err(SyncFailure::Ours(error)) => Err(error),
         Ok(()) => Ok(()),
     }
+}
+
+/// Ends the pause of products that were copied from a shop which still sold them by their Stripe prices, and queues their
+/// syncs: that shop sells no more. Safe to repeat. Returns the products that are synced.
+///
+/// # Errors
+/// Database errors only.
+pub async fn release_copied(conn: &mut PgConnection) -> Result<Vec<ProductId>> {
+    let released = store::end_pauses(conn).await?;
+    jobs::enqueue_syncs(conn, &released).await?;
+    Ok(released)
 }
 
 enum SyncFailure {

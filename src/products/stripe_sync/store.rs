@@ -28,6 +28,8 @@ pub struct SyncRow {
     pub stripe_price_currency: Option<String>,
     /// Former prices that are still active at Stripe.
     pub stripe_retired_prices: Vec<String>,
+    /// Another shop still sells it by its Stripe price.
+    pub stripe_paused: bool,
 }
 
 /// Reads the current state of a product.
@@ -35,7 +37,7 @@ pub async fn find_for_sync(conn: &mut PgConnection, id: &ProductId) -> Result<Op
     let row = sqlx::query_as(
         "select id, sync_key, name, price, currency, primary_image, is_active as active, version,
                 price_version, stripe_product_id, stripe_price_id, stripe_price_amount,
-                stripe_price_currency, stripe_retired_prices
+                stripe_price_currency, stripe_retired_prices, stripe_paused
          from products
          where id = $1",
     )
@@ -159,7 +161,27 @@ pub async fn pending_syncs(conn: &mut PgConnection) -> Result<Vec<ProductId>> {
         "select id
          from products
          where stripe_status <> 'synced'
+           and not stripe_paused
            and (is_active or stripe_product_id is not null)
+         order by id",
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(ids)
+}
+
+/// Ends the pause of products that another shop sold by their Stripe price, and returns those that need a sync.
+pub async fn end_pauses(conn: &mut PgConnection) -> Result<Vec<ProductId>> {
+    let ids = sqlx::query_scalar(
+        "with released as (
+             update products
+             set stripe_paused = false, stripe_status = 'pending', stripe_error = null
+             where stripe_paused
+             returning id, is_active, stripe_product_id
+         )
+         select id
+         from released
+         where is_active or stripe_product_id is not null
          order by id",
     )
     .fetch_all(conn)
@@ -173,6 +195,7 @@ pub async fn stalled_syncs(conn: &mut PgConnection) -> Result<Vec<ProductId>> {
         "select id
          from products
          where stripe_status = 'pending'
+           and not stripe_paused
            and (is_active or stripe_product_id is not null)
            and updated_at < now() - interval '1 hour'
          order by updated_at

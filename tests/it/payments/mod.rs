@@ -9,4 +9,5 @@ mod refund_reversals;
 mod refunds;
 mod settlement;
 mod stripe_requests;
+mod takeover;
 mod webhook;
