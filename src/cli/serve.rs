@@ -34,6 +34,7 @@ pub async fn serve(mut config: Config) -> anyhow::Result<()> {
     }
     let mut shop = Shop::open(config).await?;
     shop.check_currency().await?;
+    shop.check_stripe_account().await?;
     shop.app.pools.try_all().await?;
     if let Some(warning) = shop.country_warning().await? {
         tracing::warn!("{warning}");
@@ -97,6 +98,7 @@ pub async fn work(config: Config) -> anyhow::Result<()> {
     let metrics = bind_metrics(&config).await?;
     let shop = Shop::open(config).await?;
     shop.check_currency().await?;
+    shop.check_stripe_account().await?;
     shop.app.pools.try_all().await?;
     let stopping = startup::interrupted();
     println!("Running background jobs.");

@@ -21,6 +21,7 @@ pub enum StripeCommand {
 /// Runs a command of `stripe`. Exits with 1 when something was left undone.
 pub async fn run(command: StripeCommand, config: Config) -> anyhow::Result<ExitCode> {
     let shop = Shop::open(config).await?;
+    shop.check_stripe_account().await?;
     let failed = match command {
         StripeCommand::Sync => catalog::sync(&shop.app).await?,
         StripeCommand::Reconcile => {

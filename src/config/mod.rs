@@ -94,6 +94,12 @@ impl Config {
                     .to_owned(),
             );
         }
+        if self.stripe.rehearsal {
+            warnings.push(
+                "STRIPE_REHEARSAL is set: nothing of the catalog is told to Stripe. Take it out before you sell."
+                    .to_owned(),
+            );
+        }
         warnings.extend(self.proxy_warning().map(str::to_owned));
         for field_error in &self.unknown_settings {
             warnings.push(format!("{} {}", field_error.field, field_error.message));

@@ -18,6 +18,8 @@ pub struct StripeConfig {
     pub api_url: Option<String>,
     /// Time-out of one attempt of a call.
     pub timeout: Duration,
+    /// The key is of another account than the ids in the database, on purpose: nothing of the catalog is told to Stripe.
+    pub rehearsal: bool,
     /// Days after which personal data is removed from the payload of a processed event.
     pub event_retention_days: i32,
 }
@@ -52,6 +54,7 @@ impl StripeConfig {
             webhook_secrets: secrets.into_iter().map(Secret::new).collect(),
             api_url,
             timeout: reader.seconds("STRIPE_TIMEOUT_SECONDS", 8),
+            rehearsal: reader.parsed("STRIPE_REHEARSAL", false, "must be true or false"),
             event_retention_days: reader.counted("STRIPE_EVENT_RETENTION_DAYS", 90, 3650) as i32,
         }
     }

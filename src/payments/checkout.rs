@@ -508,7 +508,11 @@ fn new_session(
             .iter()
             .map(|placed| SessionLine {
                 product: placed.line.product_id.clone(),
-                price: placed.stripe_price.clone(),
+                // A rehearsal's key does not know the price.
+                price: placed
+                    .stripe_price
+                    .clone()
+                    .filter(|_| !app.config.stripe.rehearsal),
                 name: placed.line.name.clone(),
                 image: placed
                     .line

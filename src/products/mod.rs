@@ -37,8 +37,9 @@ pub use service::{
 };
 pub use store::{details, find, foreign_prices, is_empty};
 pub use stripe_sync::{
-    SyncRow, doubt_prices, find_for_sync, pending_syncs, record_price, record_stripe_product,
-    record_sync_error, record_synced, release_copied, stalled_syncs, sync_product,
+    SyncRow, check_stripe_account, claim_account, doubt_prices, find_for_sync, pending_syncs,
+    record_price, record_stripe_product, record_sync_error, record_synced, release_copied,
+    stalled_syncs, sync_product,
 };
 pub use views::{MovementView, StockView, lighter_type_display};
 

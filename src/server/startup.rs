@@ -114,6 +114,14 @@ impl Shop {
         )
     }
 
+    /// Checks that the Stripe ids in the database are of the key's account, or that this is a rehearsal.
+    ///
+    /// # Errors
+    /// A message for the operator.
+    pub async fn check_stripe_account(&self) -> anyhow::Result<()> {
+        products::check_stripe_account(&self.app).await
+    }
+
     /// The warning that no proxy names the country of shoppers, where the latest checkouts tell.
     ///
     /// # Errors

@@ -8,6 +8,7 @@ use axum::body::Bytes;
 use serde_json::Value;
 use stripe_client_core::{CustomizedStripeRequest, StripeClient, StripeRequest};
 use stripe_types::Currency;
+use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 use super::lenient::read_json;
@@ -74,6 +75,8 @@ pub fn is_id(text: &str) -> bool {
 pub struct Stripe {
     client: Arc<stripe::Client>,
     timeout: Duration,
+    /// The account of the key, once it is known.
+    pub(super) account: Arc<OnceCell<Option<String>>>,
 }
 
 impl Stripe {
@@ -93,6 +96,7 @@ impl Stripe {
         Ok(Stripe {
             client: Arc::new(client),
             timeout,
+            account: Arc::default(),
         })
     }
 

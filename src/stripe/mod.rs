@@ -1,6 +1,7 @@
 //! Client of the Stripe API. Requests use async-stripe's types; responses are read by our own code, field by field, so
 //! that a new version of Stripe's API is never an error.
 
+mod account;
 mod catalog;
 mod checkout;
 mod client;
@@ -12,6 +13,7 @@ mod refund;
 mod session;
 mod signature;
 
+pub use account::AccountId;
 pub use catalog::{Price, ProductParams};
 pub use client::{KEY_LIFETIME, Result, Stripe, StripeError, is_id};
 pub use events::EventPage;

@@ -26,6 +26,8 @@ pub enum Fault {
     CardError402,
     /// Answers 401, as for a revoked key.
     Unauthorized,
+    /// Answers 403, as for a restricted key without the permission.
+    Forbidden,
     /// Answers 502 with an HTML page, as a proxy does, without acting.
     BadGateway,
     /// Acts and keeps the answer, but sends a 500.

@@ -1,7 +1,9 @@
 //! Syncs products and prices to Stripe. The database row is the source of truth.
 
+mod account;
 mod store;
 
+pub use account::{check as check_stripe_account, claim as claim_account};
 pub use store::{
     SyncRow, doubt_prices, find_for_sync, pending_syncs, record_price, record_stripe_product,
     record_sync_error, record_synced, stalled_syncs,
@@ -11,6 +13,8 @@ use sha2::{Digest, Sha256};
 use sqlx::PgConnection;
 use tracing::warn;
 
+use account::KeyAccount;
+
 use crate::app::App;
 use crate::error::{Code, Error, Result};
 use crate::jobs::{self, Job};
@@ -18,11 +22,14 @@ use crate::stripe::{ProductParams, StripeError};
 use crate::types::ids::ProductId;
 
 /// Creates or updates the product at Stripe. When the amount has changed, creates a new price, makes it the default and
-/// archives the old one. Safe to repeat: the ids and keys derive from the row.
+/// archives the old one. Safe to repeat: the ids and keys derive from the row. Does nothing in a rehearsal.
 ///
 /// # Errors
 /// 503 while Stripe is unavailable: retry later. A refusal is stored with the product and shown to the owner.
 pub async fn sync_product(app: &App, id: &ProductId) -> Result<()> {
+    if app.config.stripe.rehearsal {
+        return Ok(());
+    }
     let mut conn = app.db.acquire().await?;
     let Some(row) = store::find_for_sync(&mut conn, id).await? else {
         return Ok(());
@@ -91,8 +98,13 @@ async fn bring_in_line(app: &App, row: &SyncRow) -> Result<(), SyncFailure> {
         // Stripe does not have the product, and need not until it is for sale.
         return Ok(());
     }
-    let stripe_product = save_product(app, row).await?;
-    let price = match find_price(app, row, &stripe_product).await? {
+    let may_replace = match account::of_key(app).await? {
+        KeyAccount::Own => true,
+        KeyAccount::Unknown => false,
+        KeyAccount::Foreign { key, ids } => return Err(account::refused(&key, &ids).into()),
+    };
+    let stripe_product = save_product(app, row, may_replace).await?;
+    let price = match find_price(app, row, &stripe_product, may_replace).await? {
         Some(price) => price,
         None => {
             let key = format!("price-{stripe_product}-{}", row.price_version);
@@ -137,8 +149,8 @@ async fn bring_in_line(app: &App, row: &SyncRow) -> Result<(), SyncFailure> {
 }
 
 /// Creates or updates the product and returns its id at Stripe: the known one, or a new one of ours when Stripe has
-/// none.
-async fn save_product(app: &App, row: &SyncRow) -> Result<String, SyncFailure> {
+/// none and a missing id may be replaced.
+async fn save_product(app: &App, row: &SyncRow, may_replace: bool) -> Result<String, SyncFailure> {
     let own_id = format!("sb_{}", row.sync_key.simple());
     let params = |id: &str| ProductParams {
         id: id.to_owned(),
@@ -154,8 +166,8 @@ async fn save_product(app: &App, row: &SyncRow) -> Result<String, SyncFailure> {
         None => None,
         Some(known) => match app.stripe.update_product(&params(known)).await {
             Ok(()) => Some(known.clone()),
-            // Another account's, or deleted there.
-            Err(error) if error.is_missing() => None,
+            // Deleted there, or a sandbox's.
+            Err(error) if error.is_missing() && may_replace => None,
             Err(error) => return Err(error.into()),
         },
     };
@@ -185,6 +197,7 @@ async fn find_price(
     app: &App,
     row: &SyncRow,
     stripe_product: &str,
+    may_replace: bool,
 ) -> Result<Option<String>, SyncFailure> {
     let Some(known) = &row.stripe_price_id else {
         return Ok(None);
@@ -206,7 +219,7 @@ async fn find_price(
                 && price.product == stripe_product;
             Ok(fits.then_some(price.id))
         }
-        Err(error) if error.is_missing() => Ok(None),
+        Err(error) if error.is_missing() && may_replace => Ok(None),
         Err(error) => Err(error.into()),
     }
 }

@@ -4,6 +4,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::error::Result;
+use crate::stripe::AccountId;
 use crate::types::ids::ProductId;
 use crate::types::money::Cents;
 
@@ -168,6 +169,47 @@ pub async fn pending_syncs(conn: &mut PgConnection) -> Result<Vec<ProductId>> {
     .fetch_all(conn)
     .await?;
     Ok(ids)
+}
+
+/// The account that the ids in this database belong to, if it is known.
+pub async fn find_account(conn: &mut PgConnection) -> Result<Option<AccountId>> {
+    let id: Option<String> = sqlx::query_scalar("select id from stripe_account")
+        .fetch_optional(conn)
+        .await?;
+    Ok(id.map(AccountId))
+}
+
+/// Records the account of the ids, unless another one than a sandbox's is recorded. Returns the recorded one.
+pub async fn record_account(conn: &mut PgConnection, id: &AccountId) -> Result<AccountId> {
+    let recorded: String = sqlx::query_scalar(
+        "insert into stripe_account as known (id)
+         values ($1)
+         on conflict (singleton) do update
+         set id = case when starts_with(known.id, $2) then excluded.id else known.id end,
+             recorded_at = case when starts_with(known.id, $2) then now() else known.recorded_at end
+         returning id",
+    )
+    .bind(&id.0)
+    .bind(AccountId::SANDBOX)
+    .fetch_one(conn)
+    .await?;
+    Ok(AccountId(recorded))
+}
+
+/// Some Stripe prices of paused products.
+pub async fn list_paused_prices(conn: &mut PgConnection, limit: i64) -> Result<Vec<String>> {
+    let prices = sqlx::query_scalar(
+        "select stripe_price_id
+         from products
+         where stripe_paused
+           and stripe_price_id is not null
+         order by is_active desc, updated_at desc, id
+         limit $1",
+    )
+    .bind(limit)
+    .fetch_all(conn)
+    .await?;
+    Ok(prices)
 }
 
 /// Ends the pause of products that another shop sold by their Stripe price, and returns those that need a sync.

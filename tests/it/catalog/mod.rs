@@ -5,5 +5,6 @@ mod file;
 mod reads;
 mod search;
 mod snapshots;
+mod stripe_account;
 mod stripe_sync;
 mod writes;

@@ -220,6 +220,15 @@ fn refusal(fault: &Fault, headers: &HeaderMap) -> Option<ApiError> {
             Some(ApiError::refused(message).code("rate_limit").status(429))
         }
         Fault::Unauthorized => Some(unauthorized(headers)),
+        Fault::Forbidden => {
+            let message =
+                "The provided key does not have the required permissions for this endpoint.";
+            Some(
+                ApiError::refused(message)
+                    .code("more_permissions_required")
+                    .status(403),
+            )
+        }
         Fault::Refused {
             code,
             message,

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::parameters::{self, Operation};
 use crate::error::{ApiError, ApiResult};
-use crate::objects::{catalog, checkout, payment_links, refunds};
+use crate::objects::{accounts, catalog, checkout, payment_links, refunds};
 use crate::store::Transaction;
 
 /// Performs an operation. A new one is a line here and one in `parameters.json`.
@@ -28,6 +28,7 @@ pub async fn perform(
         "POST /v1/payment_links" => payment_links::create(tx, params).await?,
         "POST /v1/payment_links/{id}" => payment_links::update(tx, id, params).await?,
         "POST /v1/refunds" => refunds::create(tx, params).await?,
+        "GET /v1/account" => accounts::current(tx).await?,
         template => read(tx, template, id, path, params).await?,
     };
     let expand = params["expand"].as_array().into_iter().flatten();

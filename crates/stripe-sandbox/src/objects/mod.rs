@@ -4,6 +4,7 @@
 //! taken in one order, or two changes could wait for each other: product, price; and session, payment link, payment
 //! intent, charge, then refund, dispute or review.
 
+pub mod accounts;
 pub mod catalog;
 pub mod checkout;
 pub mod disputes;

@@ -142,6 +142,7 @@ async fn every_request_we_make_is_one_that_stripe_takes() {
     assert_eq!(
         seen.into_iter().collect::<Vec<_>>(),
         [
+            "GET /v1/account",
             "GET /v1/checkout/sessions",
             "GET /v1/checkout/sessions/{id}",
             "GET /v1/events",

@@ -10,7 +10,7 @@ use spirit_beads::{products, worker};
 use sqlx::PgConnection;
 
 use super::{Copied, copy_order, open_items, page, settles};
-use crate::support::{Shop, card};
+use crate::support::{Leftover, Shop, card};
 
 /// What an import reports of one session and its payment.
 async fn finish(conn: &mut PgConnection, session: &str, payment: &str) -> u64 {
@@ -68,7 +68,7 @@ async fn an_event_that_came_before_its_order_is_taken_up_once() {
 #[tokio::test]
 async fn an_event_of_nothing_that_was_copied_stays_ignored() {
     let (shop, _, _) = paid_before_its_order().await;
-    shop.leaves(crate::support::Leftover::UnsettledMoney);
+    shop.leaves(Leftover::UnsettledMoney);
     let mut conn = shop.db.acquire().await.expect("a connection");
     assert_eq!(finish(&mut conn, "cs_another", "pi_none").await, 0);
     drop(conn);

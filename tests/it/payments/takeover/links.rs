@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use spirit_beads::auth::Scope;
 
 use super::{asks_stripe, open_items, settles};
-use crate::support::{Shop, at_once, card};
+use crate::support::{Leftover, Shop, at_once, card};
 
 /// A shop with a copied custom order.
 struct OldLinks {
@@ -253,7 +253,7 @@ async fn a_copied_quote_that_is_withdrawn_closes_a_link_whose_id_nobody_knew() {
 #[tokio::test]
 async fn an_old_link_of_an_unknown_custom_order_is_flagged() {
     let mut old = OldLinks::open().await;
-    old.shop.leaves(crate::support::Leftover::UnsettledMoney);
+    old.shop.leaves(Leftover::UnsettledMoney);
     old.id = uuid::Uuid::now_v7().to_string();
     let link = old.link(9000).await;
     old.pays(&link).await;
