@@ -335,7 +335,7 @@ async fn email_buyer(
         return Ok(None);
     };
     let about = About::order(order.id);
-    let is_queued = emails::queue(conn, email, cause, recipient, None, about).await?;
+    let is_queued = emails::queue(conn, email, cause, recipient, about).await?;
     Ok(is_queued.then(|| recipient.clone()))
 }
 

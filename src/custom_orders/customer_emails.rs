@@ -177,5 +177,5 @@ pub async fn to_customer(
         custom_order: Some(custom_order.id),
         order: custom_order.order_id,
     };
-    emails::queue(conn, email, cause, &custom_order.email, None, about).await
+    emails::queue(conn, email, cause, &custom_order.email, about).await
 }

@@ -101,16 +101,23 @@ pub(super) async fn settle(
     };
     let custom_order =
         store::set_status(conn, &custom_order, Status::Paid, "stripe", &note).await?;
+    let data = orders::email_data(conn, &order).await?;
     let email = Email::PaymentReceived {
         custom_order: email_data(conn, app, &custom_order).await?,
-        order: orders::email_data(conn, &order).await?,
+        order: data.clone(),
+    };
+    let notice = Email::YouSold {
+        order: data,
+        custom_order: Some(custom_order.display_number()),
+        email: Some(custom_order.email.clone()),
     };
     let about = About {
         order: Some(order.id),
         custom_order: Some(custom_order.id),
     };
     let cause = custom_order.id.to_string();
-    emails::queue(conn, &email, &cause, &custom_order.email, Some(SHOP), about).await?;
+    emails::queue(conn, &email, &cause, &custom_order.email, about).await?;
+    emails::queue(conn, &notice, &cause, SHOP, about).await?;
     Ok(order)
 }
 

@@ -37,11 +37,11 @@ pub async fn submit(
         },
         email: custom_order.email.clone(),
     };
-    emails::queue(conn, &email, &cause, SHOP, None, about).await?;
+    emails::queue(conn, &email, &cause, SHOP, about).await?;
     let email = Email::CustomOrderReceived {
         custom_order: email_data(conn, app, &custom_order).await?,
     };
-    emails::queue(conn, &email, &cause, &custom_order.email, None, about).await?;
+    emails::queue(conn, &email, &cause, &custom_order.email, about).await?;
     Ok(custom_order)
 }
 

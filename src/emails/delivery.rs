@@ -17,7 +17,7 @@ use crate::app::App;
 use crate::audit::{self, Actor};
 use crate::error::{Code, Error, Result};
 use crate::jobs::{self, Job};
-use crate::mail::{self, Branding, CopyOutcome, DeliveryFailure, Envelope, Mailer, parse_address};
+use crate::mail::{self, Branding, DeliveryFailure, Envelope, Mailer, parse_address};
 use crate::settings;
 use crate::types::ids::EmailId;
 
@@ -52,10 +52,7 @@ pub struct DeliveryAttempt {
 }
 
 enum DeliveryOutcome {
-    /// Sent; with the reason if the copy was refused.
-    Sent(Option<String>),
-    /// Sent except for the copy, which is retried alone.
-    CopyDeferred(String),
+    Sent,
     Deferred(String),
     GivenUp(String),
 }
@@ -76,14 +73,12 @@ pub enum TroubleKind {
     Undelivered,
     /// Not delivered, and addressed to the shop itself.
     ShopUndelivered,
-    /// Sent, but the copy was refused.
-    CopyRefused,
 }
 
 impl DeliveryAttempt {
     /// Returns true when the mail server accepted the email.
     pub fn is_sent(&self) -> bool {
-        matches!(self.outcome, DeliveryOutcome::Sent(_))
+        matches!(self.outcome, DeliveryOutcome::Sent)
     }
 
     /// Order and custom order that the email is about.
@@ -117,11 +112,7 @@ pub async fn attempt(app: &App, id: EmailId) -> Result<Option<DeliveryAttempt>> 
             .last_error
             .as_deref()
             .unwrap_or("no attempt returned a result");
-        let why = format!("it was tried for days; {last}");
-        match begun.copy_only {
-            true => DeliveryOutcome::Sent(Some(why)),
-            false => DeliveryOutcome::GivenUp(why),
-        }
+        DeliveryOutcome::GivenUp(format!("it was tried for days; {last}"))
     } else {
         deliver(&app.mailer, &branding, &ShopImages(app), &begun).await
     };
@@ -151,11 +142,6 @@ async fn deliver(
             "it is no address that an email can be sent to".to_owned(),
         );
     };
-    let copy = row
-        .copy_to
-        .as_deref()
-        .and_then(|copy| address(copy, branding));
-    let copy = copy.filter(|copy| *copy != to);
     let Ok(email) = serde_json::from_value::<Email>(source.contents.clone()) else {
         return DeliveryOutcome::GivenUp("its stored data can no longer be read".to_owned());
     };
@@ -167,7 +153,6 @@ async fn deliver(
     let id = message_id(source, branding);
     let addressed = Addressed {
         to: to.clone(),
-        copy: copy.clone(),
         reply_to,
         message_id: &id,
     };
@@ -184,39 +169,15 @@ async fn deliver(
         0 => format!("{}-{}.eml", row.id, row.kind),
         again => format!("{}-{}-{}.eml", row.id, row.kind, again + 1),
     };
-    let envelope = |to, copy| Envelope {
-        to,
-        copy,
+    let envelope = Envelope {
+        to: &to,
         file: &file,
         message: &message,
     };
-    if !begun.copy_only {
-        let delivered = mailer.deliver(envelope(&to, copy.as_ref())).await;
-        return outcome(delivered);
-    }
-    match &copy {
-        // The same message, delivered to the missing copy recipient.
-        Some(copy) => outcome_of_copy(mailer.deliver(envelope(copy, None)).await),
-        None => DeliveryOutcome::Sent(None),
-    }
-}
-
-fn outcome(delivered: Result<CopyOutcome, DeliveryFailure>) -> DeliveryOutcome {
-    match delivered {
-        Ok(CopyOutcome::Taken) => DeliveryOutcome::Sent(None),
-        Ok(CopyOutcome::Deferred(why)) => DeliveryOutcome::CopyDeferred(why),
-        Ok(CopyOutcome::Refused(why)) => DeliveryOutcome::Sent(Some(why)),
+    match mailer.deliver(envelope).await {
+        Ok(()) => DeliveryOutcome::Sent,
         Err(DeliveryFailure::Passing(why)) => DeliveryOutcome::Deferred(why),
         Err(DeliveryFailure::Final(why)) => DeliveryOutcome::GivenUp(why),
-    }
-}
-
-/// Outcome of delivering the copy alone. The email itself is sent in any case.
-fn outcome_of_copy(delivered: Result<CopyOutcome, DeliveryFailure>) -> DeliveryOutcome {
-    match delivered {
-        Ok(_) => DeliveryOutcome::Sent(None),
-        Err(DeliveryFailure::Passing(why)) => DeliveryOutcome::CopyDeferred(why),
-        Err(DeliveryFailure::Final(why)) => DeliveryOutcome::Sent(Some(why)),
     }
 }
 
@@ -225,19 +186,11 @@ pub async fn record(conn: &mut PgConnection, attempt: &DeliveryAttempt) -> Resul
     let DeliveryAttempt { email, number, .. } = *attempt;
     let wait = wait_after(number);
     let (state, error) = match &attempt.outcome {
-        DeliveryOutcome::Sent(not_copied) => (EmailState::Sent, not_copied.as_deref()),
-        DeliveryOutcome::CopyDeferred(why) | DeliveryOutcome::Deferred(why) => {
-            (EmailState::Queued, Some(why.as_str()))
-        }
+        DeliveryOutcome::Sent => (EmailState::Sent, None),
+        DeliveryOutcome::Deferred(why) => (EmailState::Queued, Some(why.as_str())),
         DeliveryOutcome::GivenUp(why) => (EmailState::Failed, Some(why.as_str())),
     };
-    let copy_only = matches!(attempt.outcome, DeliveryOutcome::CopyDeferred(_));
-    let ending = Ending {
-        state,
-        error,
-        wait,
-        copy_only,
-    };
+    let ending = Ending { state, error, wait };
     match store::end(conn, email, number, &ending).await? {
         Recorded::Ended => {}
         Recorded::Withdrawn => {
@@ -253,17 +206,12 @@ pub async fn record(conn: &mut PgConnection, attempt: &DeliveryAttempt) -> Resul
     let kind = attempt.kind.replace('_', " ");
     let to = &attempt.recipient;
     let trouble = match &attempt.outcome {
-        DeliveryOutcome::Sent(None) => {
+        DeliveryOutcome::Sent => {
             info!(%email, kind = attempt.kind, attempt = number, "email sent");
             None
         }
-        DeliveryOutcome::Sent(Some(why)) => {
-            warn!(%email, kind = attempt.kind, attempt = number, "email sent, its copy refused");
-            let why = format!("the email “{kind}” to {to} was sent, but its copy refused: {why}");
-            Some((TroubleKind::CopyRefused, why))
-        }
-        DeliveryOutcome::CopyDeferred(_) | DeliveryOutcome::Deferred(_) => {
-            warn!(%email, kind = attempt.kind, attempt = number, copy_only, "email not sent; trying again later");
+        DeliveryOutcome::Deferred(_) => {
+            warn!(%email, kind = attempt.kind, attempt = number, "email not sent; trying again later");
             jobs::enqueue_in(conn, &Job::SendEmail { email }, wait).await?;
             None
         }

@@ -12,8 +12,16 @@ use crate::types::money::Cents;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Email {
-    /// To the shopper, copied to the shop: the order is paid.
+    /// To the shopper: the order is paid.
     OrderConfirmation { order: OrderEmailData },
+    /// To the shop: an order or a custom order is paid.
+    YouSold {
+        order: OrderEmailData,
+        /// Displayed number of the custom order, such as `CO-1042`.
+        custom_order: Option<String>,
+        /// The customer's address, for replies.
+        email: Option<String>,
+    },
     /// To the shopper: the order was shipped.
     OrderShipped {
         order: OrderEmailData,
@@ -48,7 +56,7 @@ pub enum Email {
         custom_order: CustomOrderEmailData,
         quote: QuoteEmailData,
     },
-    /// To the customer, copied to the shop: the quote is paid.
+    /// To the customer: the quote is paid.
     PaymentReceived {
         custom_order: CustomOrderEmailData,
         order: OrderEmailData,
@@ -104,6 +112,7 @@ impl Email {
     pub fn kind(&self) -> &'static str {
         match self {
             Email::OrderConfirmation { .. } => "order_confirmation",
+            Email::YouSold { .. } => "you_sold",
             Email::OrderShipped { .. } => "order_shipped",
             Email::OrderRefunded { .. } => "order_refunded",
             Email::CouldNotFulfill { .. } => "could_not_fulfill",
@@ -129,6 +138,7 @@ impl Email {
     pub fn line_images(&self) -> impl Iterator<Item = Option<&str>> {
         let lines = match self {
             Email::OrderConfirmation { order }
+            | Email::YouSold { order, .. }
             | Email::OrderShipped { order, .. }
             | Email::ShipmentCorrected { order, .. } => order.lines.as_slice(),
             _ => &[],
@@ -159,6 +169,7 @@ impl Email {
     pub fn answers_to(&self) -> Option<&str> {
         match self {
             Email::NewCustomOrder { email, .. } => Some(email),
+            Email::YouSold { email, .. } => email.as_deref(),
             _ => None,
         }
     }

@@ -33,7 +33,6 @@ pub async fn write_samples(config: &Config, folder: &Path) -> anyhow::Result<usi
         let reply_to = email.answers_to().and_then(parse_address);
         let addressed = Addressed {
             to: branding.address.clone(),
-            copy: None,
             reply_to: Some(reply_to.unwrap_or_else(|| branding.address.clone())),
             message_id: &format!("<{name}.sample@{}>", branding.domain()),
         };

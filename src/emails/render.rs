@@ -41,7 +41,6 @@ pub struct Composed {
 /// Recipients and message id.
 pub struct Addressed<'a> {
     pub to: Address,
-    pub copy: Option<Address>,
     pub reply_to: Option<Address>,
     pub message_id: &'a str,
 }
@@ -251,9 +250,6 @@ impl Composed {
             .subject(self.subject)
             .message_id(Some(addressed.message_id.to_owned()))
             .header(AutoSubmitted);
-        if let Some(copy) = addressed.copy {
-            message = message.cc(Mailbox::new(None, copy));
-        }
         if let Some(reply_to) = addressed.reply_to {
             message = message.reply_to(Mailbox::new(None, reply_to));
         }

@@ -46,7 +46,6 @@ impl EmailView {
     fn shown_to(mut self, admin: &Admin) -> EmailView {
         if admin.may(Scope::OrdersRead).is_err() {
             self.email.recipient.clear();
-            self.email.copy_to = None;
             self.email.last_error = None;
             self.subject = None;
             self.html = None;
@@ -159,10 +158,8 @@ pub async fn draw(app: &App, email: &Email) -> Result<(String, String)> {
 
 /// Replaces the placeholder recipient by the shop's address.
 fn named(mut email: EmailRow, app: &App) -> EmailRow {
-    for address in [Some(&mut email.recipient), email.copy_to.as_mut()] {
-        if let Some(address) = address.filter(|address| *address == SHOP) {
-            address.clone_from(&app.config.shop.email);
-        }
+    if email.recipient == SHOP {
+        email.recipient.clone_from(&app.config.shop.email);
     }
     email
 }

@@ -32,6 +32,22 @@ fn of_orders() -> Vec<(&'static str, Email)> {
             },
         ),
         (
+            "you_sold",
+            Email::YouSold {
+                order: order(),
+                custom_order: None,
+                email: Some("maya.tallchief@example.com".to_owned()),
+            },
+        ),
+        (
+            "you_sold_custom",
+            Email::YouSold {
+                order: ordered_piece(),
+                custom_order: Some("CO-1017".to_owned()),
+                email: Some("maya.tallchief@example.com".to_owned()),
+            },
+        ),
+        (
             "order_shipped",
             Email::OrderShipped {
                 order: order(),

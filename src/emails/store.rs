@@ -16,20 +16,18 @@ use crate::jobs::{self, Job};
 use crate::types::ids::{CustomOrderId, EmailId, OrderId, OrderKey};
 
 /// Queues an email inside the caller's transaction. Safe to repeat: a second email with the same kind and `dedup_key`
-/// (usually an order's id) is ignored, and `false` is returned. The recipient and the copy's recipient are an address or
-/// [`super::SHOP`].
+/// (usually an order's id) is ignored, and `false` is returned. The recipient is an address or [`super::SHOP`].
 pub async fn queue(
     conn: &mut PgConnection,
     email: &Email,
     dedup_key: &str,
     recipient: &str,
-    copy_to: Option<&str>,
     about: About,
 ) -> Result<bool> {
     let id = EmailId::new();
     let new: Option<EmailId> = sqlx::query_scalar(
-        "insert into emails (id, dedup_key, kind, recipient, copy_to, order_id, custom_order_id, contents)
-         values ($1, $2, $3, $4, $5, $6, $7, $8)
+        "insert into emails (id, dedup_key, kind, recipient, order_id, custom_order_id, contents)
+         values ($1, $2, $3, $4, $5, $6, $7)
          on conflict (dedup_key) do nothing
          returning id",
     )
@@ -37,7 +35,6 @@ pub async fn queue(
     .bind(format!("{}:{dedup_key}", email.kind()))
     .bind(email.kind())
     .bind(recipient)
-    .bind(copy_to)
     .bind(about.order)
     .bind(about.custom_order)
     .bind(Json(email))
@@ -122,8 +119,8 @@ async fn end_withdrawn(conn: &mut PgConnection, id: EmailId, was_sent: bool) -> 
 /// All displayed columns of an email.
 macro_rules! columns {
     () => {
-        "id, kind, recipient, copy_to, order_id, custom_order_id, state, attempts, resends, last_error, created_at,
-         tried_at, sent_at, withdrawn_at"
+        "id, kind, recipient, order_id, custom_order_id, state, attempts, resends, last_error, created_at, tried_at,
+         sent_at, withdrawn_at"
     };
 }
 
@@ -192,7 +189,6 @@ pub struct EmailRow {
     /// Such as `order_confirmation`.
     pub kind: String,
     pub recipient: String,
-    pub copy_to: Option<String>,
     pub order_id: Option<OrderId>,
     pub custom_order_id: Option<CustomOrderId>,
     pub state: EmailState,
@@ -231,7 +227,7 @@ pub struct EmailFilter {
     pub state: Option<EmailState>,
     pub kind: Option<String>,
     pub order: Option<OrderId>,
-    /// A part of the recipient's or the copy's address.
+    /// A part of the recipient's address.
     pub recipient: Option<String>,
     /// A part of the address or of the subject.
     pub search: Option<(String, Subjects)>,
@@ -248,12 +244,10 @@ macro_rules! filter_condition {
            and ($2::text is null or kind = $2)
            and ($3::uuid is null or order_id = $3)
            and ($4::text is null
-                or position(lower($4) in lower(case when recipient = 'shop' then $5 else recipient end)) > 0
-                or position(lower($4) in lower(case when copy_to = 'shop' then $5 else copy_to end)) > 0)
+                or position(lower($4) in lower(case when recipient = 'shop' then $5 else recipient end)) > 0)
            and ($8::text is null
                 or kind = any($9)
                 or position(search_fold($8) in search_fold(case when recipient = 'shop' then $5 else recipient end)) > 0
-                or position(search_fold($8) in search_fold(case when copy_to = 'shop' then $5 else copy_to end)) > 0
                 or (kind = 'could_not_fulfill_notice'
                     and position(search_fold($8) in search_fold(
                         case when contents #>> '{refusal,amount}' = '0' then $13 else $10 end
@@ -261,7 +255,10 @@ macro_rules! filter_condition {
                 or (kind = 'new_custom_order'
                     and position(search_fold($8) in search_fold($11 || (contents #>> '{custom_order,customer_name}'))) > 0)
                 or (kind = 'review_item'
-                    and position(search_fold($8) in search_fold($12 || (contents #>> '{item,headline}'))) > 0))"
+                    and position(search_fold($8) in search_fold($12 || (contents #>> '{item,headline}'))) > 0)
+                or (kind = 'you_sold'
+                    and position(search_fold($8) in search_fold(
+                        $14 || (contents #>> '{order,lines,0,name}') || ' ' || (contents #>> '{order,number}'))) > 0))"
     };
 }
 
@@ -323,6 +320,12 @@ pub async fn list(conn: &mut PgConnection, filter: &EmailFilter) -> Result<(Vec<
             .as_ref()
             .map(|(_, subjects)| subjects.nothing_paid),
     )
+    .bind(
+        filter
+            .search
+            .as_ref()
+            .map(|(_, subjects)| subjects.you_sold),
+    )
     .fetch_all(&mut *tx)
     .await?;
     let all = rows.first().map_or(0, |row| row.all);
@@ -376,8 +379,6 @@ pub struct Begun {
     pub source: Source,
     /// Delivery was retried for longer than `patience`.
     pub overdue: bool,
-    /// The recipient has the email; only its copy is missing.
-    pub copy_only: bool,
 }
 
 /// Begins an attempt. Returns `None` when the email is sent or given up, or when another attempt began less than a
@@ -403,7 +404,7 @@ pub async fn begin(
                  and (earlier.state = 'sending' and earlier.tried_at > now() - interval '1 minute'
                       or earlier.state = 'queued' and earlier.attempts = 0
                          and earlier.created_at > now() - interval '10 seconds'))
-         returning dedup_key, contents, trying_since < now() - make_interval(secs => $3) as overdue, copy_only, ",
+         returning dedup_key, contents, trying_since < now() - make_interval(secs => $3) as overdue, ",
         columns!(),
     ))
     .bind(id)
@@ -431,8 +432,6 @@ pub struct Ending<'a> {
     pub error: Option<&'a str>,
     /// Time until the next attempt.
     pub wait: Duration,
-    /// The recipient has the email; its copy is to be sent again.
-    pub copy_only: bool,
 }
 
 /// Effect of the end of an attempt.
@@ -457,12 +456,10 @@ pub async fn end(
         end_withdrawn(conn, id, was_sent).await?;
         return Ok(Recorded::Withdrawn);
     }
-    // The time of sending is when the recipient got it, not the copy.
     let done = sqlx::query(
         "update emails
          set state = $3, last_error = $4, due_at = now() + make_interval(secs => $5),
-             sent_at = case when ($3 = 'sent' or $6) and not copy_only then now() else sent_at end,
-             copy_only = $6
+             sent_at = case when $3 = 'sent' then now() else sent_at end
          where id = $1
            and attempts = $2
            and state = 'sending'",
@@ -472,7 +469,6 @@ pub async fn end(
     .bind(ending.state)
     .bind(ending.error)
     .bind(ending.wait.as_secs_f64())
-    .bind(ending.copy_only)
     .execute(conn)
     .await?;
     Ok(match done.rows_affected() {

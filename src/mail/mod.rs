@@ -4,7 +4,7 @@ mod branding;
 mod smtp;
 
 pub use branding::{Branding, ImageFile, Logo, one_line, parse_address};
-pub use smtp::{CopyOutcome, DeliveryFailure, LONGEST};
+pub use smtp::{DeliveryFailure, LONGEST};
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -33,8 +33,7 @@ enum Way {
 /// An email ready to send. The sender is part of the branding.
 pub struct Envelope<'a> {
     pub to: &'a Address,
-    pub copy: Option<&'a Address>,
-    /// ImageFile name in the folder. An email sent again overwrites its file.
+    /// File name in the folder. An email sent again overwrites its file.
     pub file: &'a str,
     pub message: &'a [u8],
 }
@@ -58,16 +57,15 @@ impl Mailer {
         &self.0.branding
     }
 
-    /// Delivers an email and returns the outcome of its copy.
+    /// Delivers an email: afterward the mail server has it.
     ///
     /// # Errors
     /// The reason, and whether another attempt may succeed.
-    pub async fn deliver(&self, email: Envelope<'_>) -> Result<CopyOutcome, DeliveryFailure> {
+    pub async fn deliver(&self, email: Envelope<'_>) -> Result<(), DeliveryFailure> {
         match &self.0.way {
             Way::Smtp(smtp) => {
                 let from = &self.0.branding.from.email;
-                smtp.deliver(from, email.to, email.copy, email.message)
-                    .await
+                smtp.deliver(from, email.to, email.message).await
             }
             Way::Folder(folder) => {
                 let (folder, file) = (folder.clone(), email.file.to_owned());
@@ -75,7 +73,7 @@ impl Mailer {
                 let writing =
                     tokio::task::spawn_blocking(move || write_whole(&folder, &file, &message));
                 match writing.await {
-                    Ok(Ok(())) => Ok(CopyOutcome::Taken),
+                    Ok(Ok(())) => Ok(()),
                     Ok(Err(error)) => Err(DeliveryFailure::Passing(format!("{error:#}"))),
                     Err(error) => Err(DeliveryFailure::Passing(error.to_string())),
                 }

@@ -32,17 +32,6 @@ pub enum DeliveryFailure {
     Final(String),
 }
 
-/// Outcome of the copy of an accepted email.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum CopyOutcome {
-    /// Accepted, or there is no copy.
-    Taken,
-    /// Another attempt may succeed.
-    Deferred(String),
-    /// The server rejected it permanently.
-    Refused(String),
-}
-
 /// A mail server with its TLS settings.
 pub struct Smtp {
     server: SmtpServer,
@@ -76,16 +65,14 @@ impl Smtp {
         })
     }
 
-    /// Delivers an email. On success, the server has accepted it; the result is the outcome of the copy, whose failure
-    /// does not keep the email from its recipient.
+    /// Delivers an email. On success, the server has accepted it.
     pub async fn deliver(
         &self,
         from: &Address,
         to: &Address,
-        copy: Option<&Address>,
         message: &[u8],
-    ) -> Result<CopyOutcome, DeliveryFailure> {
-        timeout(LONGEST, self.dialogue(from, to, copy, message))
+    ) -> Result<(), DeliveryFailure> {
+        timeout(LONGEST, self.dialogue(from, to, message))
             .await
             .unwrap_or_else(|_| {
                 Err(DeliveryFailure::Passing(
@@ -98,9 +85,8 @@ impl Smtp {
         &self,
         from: &Address,
         to: &Address,
-        copy: Option<&Address>,
         message: &[u8],
-    ) -> Result<CopyOutcome, DeliveryFailure> {
+    ) -> Result<(), DeliveryFailure> {
         let mut line = self.connect().await.map_err(|failure| match failure {
             // A server that rejects the connection or the credentials has not judged this email.
             DeliveryFailure::Final(why) | DeliveryFailure::Passing(why) => {
@@ -111,17 +97,6 @@ impl Smtp {
             .await?;
         self.command(&mut line, "RCPT", &format!("RCPT TO:<{to}>"))
             .await?;
-        let mut copied = CopyOutcome::Taken;
-        if let Some(copy) = copy {
-            let asked = format!("RCPT TO:<{copy}>");
-            let reply = self.step("RCPT", line.command(&asked)).await?;
-            // A refused copy does not keep the email from its recipient.
-            copied = match judge("RCPT", reply, 2) {
-                Ok(_) => CopyOutcome::Taken,
-                Err(DeliveryFailure::Passing(why)) => CopyOutcome::Deferred(why),
-                Err(DeliveryFailure::Final(why)) => CopyOutcome::Refused(why),
-            };
-        }
         let reply = self.step("DATA", line.command("DATA")).await?;
         judge("DATA", reply, 3)?;
         // A large email takes a while, and giving up too early means sending it twice.
@@ -130,7 +105,7 @@ impl Smtp {
         judge(what, reply, 2)?;
         // The server has accepted the email by now, however the connection ends.
         let _ = timeout(self.step, line.command("QUIT")).await;
-        Ok(copied)
+        Ok(())
     }
 
     async fn connect(&self) -> Result<Connection, DeliveryFailure> {

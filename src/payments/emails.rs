@@ -11,25 +11,23 @@ use crate::orders::{self, Order};
 use crate::stripe::Session;
 use crate::types::money::Cents;
 
-/// Confirms a paid order: to the shopper, copied to the shop; to the shop alone when Stripe has no address.
+/// Announces a paid order to the shopper, if Stripe has their address, and to the shop.
 pub async fn confirm(conn: &mut PgConnection, order: &Order) -> Result<()> {
-    let email = Email::OrderConfirmation {
-        order: orders::email_data(conn, order).await?,
-    };
-    let (recipient, copy_to) = match order.email.as_deref() {
-        Some(shopper) => (shopper, Some(SHOP)),
-        None => (SHOP, None),
-    };
+    let data = orders::email_data(conn, order).await?;
     let cause = order.id.to_string();
-    emails::queue(
-        conn,
-        &email,
-        &cause,
-        recipient,
-        copy_to,
-        About::order(order.id),
-    )
-    .await?;
+    let about = About::order(order.id);
+    if let Some(shopper) = order.email.as_deref() {
+        let email = Email::OrderConfirmation {
+            order: data.clone(),
+        };
+        emails::queue(conn, &email, &cause, shopper, about).await?;
+    }
+    let notice = Email::YouSold {
+        order: data,
+        custom_order: None,
+        email: order.email.clone(),
+    };
+    emails::queue(conn, &notice, &cause, SHOP, about).await?;
     Ok(())
 }
 
@@ -103,10 +101,10 @@ pub async fn refuse(
     let notice = Email::CouldNotFulfillNotice {
         refusal: refusal.clone(),
     };
-    emails::queue(conn, &notice, cause, SHOP, None, about).await?;
+    emails::queue(conn, &notice, cause, SHOP, about).await?;
     if let Some(shopper) = shopper {
         let email = Email::CouldNotFulfill { refusal };
-        emails::queue(conn, &email, cause, &shopper, None, about).await?;
+        emails::queue(conn, &email, cause, &shopper, about).await?;
     }
     Ok(())
 }
@@ -129,7 +127,7 @@ pub async fn refunded(
         refunded: in_all,
     };
     let about = About::order(order.id);
-    emails::queue(conn, &email, cause, shopper, None, about).await?;
+    emails::queue(conn, &email, cause, shopper, about).await?;
     Ok(())
 }
 
@@ -178,14 +176,6 @@ async fn of_delayed(
     let Some(shopper) = order.email.as_deref() else {
         return Ok(());
     };
-    emails::queue(
-        conn,
-        email,
-        &session.id,
-        shopper,
-        None,
-        About::order(order.id),
-    )
-    .await?;
+    emails::queue(conn, email, &session.id, shopper, About::order(order.id)).await?;
     Ok(())
 }

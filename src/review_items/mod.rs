@@ -31,8 +31,6 @@ pub enum Kind {
     EmailUndelivered,
     /// An email to the shop itself could not be delivered, so no email can report it.
     ShopEmailUndelivered,
-    /// An email was sent, but its copy to the shop was refused.
-    EmailCopyRefused,
     /// The address is outside the zone whose shipping was paid.
     OutsideZone,
     /// A payment could not be accepted and is refunded in full.
@@ -79,10 +77,9 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Kind; 24] = [
+    pub const ALL: [Kind; 23] = [
         Kind::EmailUndelivered,
         Kind::ShopEmailUndelivered,
-        Kind::EmailCopyRefused,
         Kind::OutsideZone,
         Kind::PaymentRefused,
         Kind::RefundFailed,
@@ -111,7 +108,6 @@ impl Kind {
         match self {
             Kind::EmailUndelivered => "email_undelivered",
             Kind::ShopEmailUndelivered => "shop_email_undelivered",
-            Kind::EmailCopyRefused => "email_copy_refused",
             Kind::OutsideZone => "outside_zone",
             Kind::PaymentRefused => "payment_refused",
             Kind::RefundFailed => "refund_failed",
@@ -142,7 +138,6 @@ impl Kind {
             Kind::Other => "Something needs attention",
             Kind::EmailUndelivered => "An email was not delivered",
             Kind::ShopEmailUndelivered => "An email to the shop was not delivered",
-            Kind::EmailCopyRefused => "A copy of an email was refused",
             Kind::OutsideZone => "The address is outside the shipping zone that was paid",
             Kind::PaymentRefused => "A payment was not accepted",
             Kind::RefundFailed => "A refund failed",
@@ -173,9 +168,7 @@ impl Kind {
             Kind::EmailUndelivered => {
                 "Check the address, reach the customer another way, or send the email again from the order's page."
             }
-            Kind::ShopEmailUndelivered | Kind::EmailCopyRefused => {
-                "Check the shop's own email address and its mailbox."
-            }
+            Kind::ShopEmailUndelivered => "Check the shop's own email address and its mailbox.",
             Kind::OutsideZone => {
                 "Ask the customer for the difference, ship anyway, or refund the order."
             }
@@ -243,10 +236,7 @@ impl Kind {
     fn is_emailed(self) -> bool {
         !matches!(
             self,
-            Kind::ShopEmailUndelivered
-                | Kind::EmailCopyRefused
-                | Kind::PaymentRefused
-                | Kind::Takeover
+            Kind::ShopEmailUndelivered | Kind::PaymentRefused | Kind::Takeover
         )
     }
 }

@@ -79,7 +79,7 @@ async fn email_owner(conn: &mut PgConnection, item: &ReviewItem) -> Result<()> {
         order: item.order_id,
         custom_order: item.custom_order_id,
     };
-    emails::queue(conn, &email, &item.id.to_string(), SHOP, None, about).await?;
+    emails::queue(conn, &email, &item.id.to_string(), SHOP, about).await?;
     Ok(())
 }
 

@@ -39,7 +39,6 @@ pub async fn send(app: &App, id: EmailId) -> Result<()> {
         let kind = match trouble.kind {
             TroubleKind::Undelivered => Kind::EmailUndelivered,
             TroubleKind::ShopUndelivered => Kind::ShopEmailUndelivered,
-            TroubleKind::CopyRefused => Kind::EmailCopyRefused,
         };
         let cause = format!("email:{id}:{}", trouble.attempt);
         let item = NewItem::new(kind, cause, trouble.why);

@@ -6,7 +6,7 @@ use super::{Block, ImageUrls, PicturedLine};
 use crate::emails::message::{
     CustomOrderEmailData, LineEmailData, OrderEmailData, ShipmentEmailData,
 };
-use crate::mail::one_line;
+use crate::mail::{Branding, one_line};
 use crate::types::calendar;
 use crate::types::money::Cents;
 
@@ -117,6 +117,17 @@ pub fn status_link(custom_order: &CustomOrderEmailData) -> Option<Block> {
 /// Button that leads to a web page. `None` if the address is missing or no web page.
 pub fn button(label: String, url: Option<&str>) -> Option<Block> {
     page_at(url).map(|url| Block::Button { label, url })
+}
+
+/// Button that leads the owner to a page of the admin.
+pub fn admin_button(branding: &Branding, page: &str) -> Option<Block> {
+    let page = format!("{}{page}", branding.admin_url);
+    button("Open it in the admin".to_owned(), Some(&page))
+}
+
+/// Sentence of the shop's own emails whose replies go to the customer.
+pub fn answers_go_to(name: &str) -> Block {
+    Block::Remark(format!("Answer this email to write to {name}."))
 }
 
 /// Parses the address of a web page.

@@ -1,7 +1,8 @@
 //! Emails about custom orders.
 
 use super::blocks::{
-    address, button, greeting, order_facts, request_details, shipment_blocks, status_link, sum,
+    address, admin_button, answers_go_to, button, greeting, order_facts, request_details,
+    shipment_blocks, status_link, sum,
 };
 use super::{Block, EmailContent, ImageUrls, NEW_REQUEST};
 use crate::emails::message::{
@@ -15,6 +16,7 @@ use crate::types::money::Cents;
 pub fn new_custom_order(
     custom_order: &CustomOrderEmailData,
     email: &str,
+    branding: &Branding,
     shown: &ImageUrls,
 ) -> EmailContent {
     let name = one_line(&custom_order.customer_name, 100);
@@ -50,9 +52,9 @@ pub fn new_custom_order(
             images(shown.left_out)
         )));
     }
-    blocks.push(Block::Remark(format!(
-        "Answer this email to write to {name}."
-    )));
+    let page = format!("/admin/custom-orders/{}", custom_order.number);
+    blocks.extend(admin_button(branding, &page));
+    blocks.push(answers_go_to(&name));
     EmailContent {
         subject: format!("{NEW_REQUEST}{name}"),
         preview: one_line(&custom_order.description, 100),

@@ -5,7 +5,7 @@ mod custom_orders;
 mod orders;
 mod payments;
 
-use blocks::{button, greeting, status_link};
+use blocks::{admin_button, greeting, status_link};
 
 use super::message::{Email, ReviewItemEmailData};
 use super::samples;
@@ -82,16 +82,19 @@ const REFUNDED: &str = "Payment Refunded: ";
 const NOTHING_PAID: &str = "Nothing Was Paid: ";
 const NEW_REQUEST: &str = "New Custom Order Request from ";
 const PLEASE_REVIEW: &str = "Please Look: ";
+const YOU_SOLD: &str = "You Sold: ";
 
 /// Subjects that contain a word, for the email search.
 pub struct Subjects {
     /// Kinds whose fixed subject contains it.
     pub kinds: Vec<&'static str>,
-    /// Beginnings of the other subjects: refunded payments, checkouts without a payment, new custom orders, review items.
+    /// Beginnings of the other subjects: refunded payments, checkouts without a payment, new custom orders, review items,
+    /// sales.
     pub refunded: &'static str,
     pub nothing_paid: &'static str,
     pub new_custom_order: &'static str,
     pub please_review: &'static str,
+    pub you_sold: &'static str,
 }
 
 impl Subjects {
@@ -107,6 +110,7 @@ impl Subjects {
                     Email::CouldNotFulfillNotice { .. }
                         | Email::NewCustomOrder { .. }
                         | Email::ReviewItem { .. }
+                        | Email::YouSold { .. }
                 );
                 !varies && subject.to_lowercase().contains(&word)
             })
@@ -118,6 +122,7 @@ impl Subjects {
             nothing_paid: NOTHING_PAID,
             new_custom_order: NEW_REQUEST,
             please_review: PLEASE_REVIEW,
+            you_sold: YOU_SOLD,
         }
     }
 }
@@ -130,6 +135,17 @@ impl EmailContent {
             Email::OrderConfirmation { order } => {
                 orders::order_confirmation(order, branding, shown)
             }
+            Email::YouSold {
+                order,
+                custom_order,
+                email,
+            } => orders::you_sold(
+                order,
+                custom_order.as_deref(),
+                email.as_deref(),
+                branding,
+                shown,
+            ),
             Email::OrderShipped { order, shipment } => {
                 orders::order_shipped(order, shipment, branding, shown)
             }
@@ -145,7 +161,7 @@ impl EmailContent {
             Email::NewCustomOrder {
                 custom_order,
                 email,
-            } => custom_orders::new_custom_order(custom_order, email, shown),
+            } => custom_orders::new_custom_order(custom_order, email, branding, shown),
             Email::CustomOrderReceived { custom_order } => {
                 custom_orders::custom_order_received(custom_order, shop)
             }
@@ -249,8 +265,7 @@ fn review_item(item: &ReviewItemEmailData, branding: &Branding) -> EmailContent 
         blocks.push(Block::Details(details));
     }
     blocks.push(Block::Text(item.advice.clone()));
-    let page = format!("{}{}", branding.admin_url, item.page);
-    blocks.extend(button("Open it in the admin".to_owned(), Some(&page)));
+    blocks.extend(admin_button(branding, &item.page));
     EmailContent {
         subject: format!("{PLEASE_REVIEW}{}", one_line(&item.headline, 100)),
         preview: one_line(&item.text, 100),

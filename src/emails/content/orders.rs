@@ -1,9 +1,11 @@
 //! Emails about orders.
 
-use super::blocks::{BANKS, address, greeting, lines, order_facts, shipment_blocks, sum};
-use super::{Block, EmailContent, ImageUrls};
+use super::blocks::{
+    BANKS, address, admin_button, answers_go_to, greeting, lines, order_facts, shipment_blocks, sum,
+};
+use super::{Block, EmailContent, ImageUrls, YOU_SOLD};
 use crate::emails::message::{OrderEmailData, ShipmentEmailData};
-use crate::mail::Branding;
+use crate::mail::{Branding, one_line};
 use crate::types::money::Cents;
 
 /// To the customer: the order is paid.
@@ -32,6 +34,59 @@ pub fn order_confirmation(
         heading: "Thank you for your order".to_owned(),
         blocks,
         inside: false,
+    }
+}
+
+/// To the shop: an order is paid, or the quote of a custom order. A reply goes to the customer.
+pub fn you_sold(
+    order: &OrderEmailData,
+    custom_order: Option<&str>,
+    email: Option<&str>,
+    branding: &Branding,
+    shown: &ImageUrls,
+) -> EmailContent {
+    let total = order.total.in_currency(&order.currency);
+    let customer = one_line(order.customer_name.as_deref().unwrap_or_default(), 100);
+    let customer = match customer.as_str() {
+        "" => "The customer",
+        name => name,
+    };
+    let next = match custom_order {
+        Some(number) => format!("{customer} paid {total} for {number}: you can begin."),
+        None => format!("{customer} paid {total}."),
+    };
+    let mut details = order_facts(order, branding.zone);
+    details.extend(email.map(|email| ("Email", one_line(email, 254))));
+    let mut blocks = vec![
+        Block::Text(next),
+        Block::Lines(lines(order, shown)),
+        sum(order),
+        Block::Details(details),
+    ];
+    blocks.extend(address(order));
+    let page = match custom_order {
+        Some(number) => format!("/admin/custom-orders/{number}"),
+        None => format!("/admin/orders/{}", order.number),
+    };
+    blocks.extend(admin_button(branding, &page));
+    blocks.extend(email.map(|_| answers_go_to(customer)));
+    let sold = sold(order);
+    EmailContent {
+        subject: format!("{YOU_SOLD}{sold} - {}", order.number),
+        preview: format!("{total}, {customer}"),
+        heading: format!("You sold {sold}"),
+        blocks,
+        inside: true,
+    }
+}
+
+/// The first piece of an order by name, and the number of the others.
+fn sold(order: &OrderEmailData) -> String {
+    let pieces: i32 = order.lines.iter().map(|line| line.quantity).sum();
+    let first = order.lines.first().map_or("", |line| line.name.as_str());
+    match pieces {
+        1 => one_line(first, 100),
+        pieces => format!("{} and {} more", one_line(first, 100), pieces - 1),
     }
 }
 

@@ -17,6 +17,8 @@ async fn the_owner_finds_emails_and_reads_them() {
         .await;
     shop.queues(&sample("new_custom_order"), emails::SHOP, &session)
         .await;
+    shop.queues(&sample("you_sold"), emails::SHOP, &session)
+        .await;
     shop.run_jobs().await;
     let admin = shop.admin(&[Scope::OrdersRead]).await;
     let list = async |query: &str| {
@@ -27,10 +29,11 @@ async fn the_owner_finds_emails_and_reads_them() {
     let all = list("").await;
     assert_eq!(
         (&all.json["count"], &all.json["page_size"]),
-        (&json!(5), &json!(24))
+        (&json!(6), &json!(24))
     );
     let kinds = [
         "review_item",
+        "you_sold",
         "new_custom_order",
         "order_shipped",
         "order_confirmation",
@@ -41,17 +44,18 @@ async fn the_owner_finds_emails_and_reads_them() {
     for (query, count) in [
         ("state=failed", 1),
         ("state=sent&kind=order_confirmation", 2),
-        ("order=SB-1001", 4),
+        ("order=SB-1001", 5),
         ("order=SB-1002&state=sent", 1),
         ("recipient=JANE@", 2),
-        ("recipient=owner%40beads", 4),
+        ("recipient=owner%40beads", 3),
         ("search=not+delivered", 1),
+        ("search=you+sold%3A+lantern+star", 1),
         // Accents, case and the form of a letter do not count.
         ("search=request+from+M%C3%81YA", 1),
         ("search=request+from+maya%CC%81", 1),
         ("recipient=100%25", 0),
         ("kind=nothing", 0),
-        ("page=2&page_size=3", 5),
+        ("page=2&page_size=3", 6),
     ] {
         assert_eq!(list(query).await.json["count"], count, "{query}");
     }

@@ -45,7 +45,6 @@ pub async fn arrived_with(email: &Email, branding: &Branding, images: &impl Imag
     let composed = emails::render(email, branding, images, "id").await;
     let addressed = Addressed {
         to: mail::parse_address("ann@example.com").expect("an address"),
-        copy: None,
         reply_to: None,
         message_id: "<id@beads.example>",
     };

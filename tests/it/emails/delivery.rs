@@ -174,88 +174,20 @@ async fn a_request_says_so_when_its_customer_cannot_be_reached() {
 }
 
 #[tokio::test]
-async fn a_refused_copy_does_not_keep_the_email_from_its_reader() {
+async fn an_email_whose_copy_a_previous_version_put_off_is_not_sent_again() {
     let server = MailServer::start().await;
     let shop = shop_at(&server).await;
-    let session = shop.sells_one("Sunrise").await;
-    server.misbehave(Trouble::Recipient(550, "owner@beads.example"));
+    shop.sells_one("Sunrise").await;
+    sqlx::query(
+        "update emails
+         set state = 'queued', attempts = 1, sent_at = now(), copy_to = 'shop', copy_only = true",
+    )
+    .execute(&shop.db)
+    .await
+    .expect("the email of a previous version");
     shop.run_jobs().await;
-    let received = server.received();
-    assert_eq!(received.len(), 1);
-    assert_eq!(received[0].recipients, ["jane@example.com"]);
+    assert!(server.received().is_empty());
     assert_eq!(shop.email().await.0, "sent");
-    let order = shop.order(&session).await;
-    let told = order["review_items"][0]["text"]
-        .as_str()
-        .expect("a word to the owner");
-    assert!(told.contains("copy refused"), "{told}");
-}
-
-#[tokio::test]
-async fn a_copy_that_was_put_off_is_sent_again_to_its_reader_alone() {
-    let server = MailServer::start().await;
-    let shop = shop_at(&server).await;
-    let session = shop.sells_one("Sunrise").await;
-    server.misbehave(Trouble::Recipient(452, "owner@beads.example"));
-    for attempt in 1..=3 {
-        shop.run_failing_jobs().await;
-        assert_eq!(server.received().len(), 1, "the customer has it once");
-        let (state, attempts, said) = shop.email().await;
-        assert_eq!((state.as_str(), attempts), ("queued", attempt));
-        assert!(said.contains("452"), "{said}");
-        shop.hurry_jobs().await;
-    }
-    server.mend();
-    shop.run_jobs().await;
-    let received = server.received();
-    let readers: Vec<&[String]> = received.iter().map(|one| &one.recipients[..]).collect();
-    assert_eq!(readers, [["jane@example.com"], ["owner@beads.example"]]);
-    assert_eq!(
-        received[0].mail().message_id,
-        received[1].mail().message_id,
-        "it is the same message"
-    );
-    assert_eq!(shop.email().await.0, "sent");
-    assert_eq!(
-        shop.order(&session).await["review_items"][0]["text"],
-        Value::Null
-    );
-
-    // Sent again on purpose it goes to both.
-    let email = id_of(&shop.emails().await[0]);
-    let mut conn = shop.db.acquire().await.expect("a connection");
-    emails::send_again(&mut conn, &Actor::console(), email)
-        .await
-        .expect("an email");
-    drop(conn);
-    shop.run_jobs().await;
-    assert_eq!(
-        server.received()[2].recipients,
-        ["jane@example.com", "owner@beads.example"]
-    );
-}
-
-#[tokio::test]
-async fn a_copy_that_is_put_off_for_days_is_given_up_and_the_email_stays_sent() {
-    let server = MailServer::start().await;
-    let shop = shop_at(&server).await;
-    let session = shop.sells_one("Sunrise").await;
-    server.misbehave(Trouble::Recipient(452, "owner@beads.example"));
-    shop.run_failing_jobs().await;
-    shop.wait(5 * 24 * HOUR).await;
-    shop.hurry_jobs().await;
-    // The owner's email about it is put off, too.
-    shop.run_failing_jobs().await;
-    assert_eq!(shop.email().await.0, "sent");
-    assert_eq!(server.received().len(), 1);
-    let order = shop.order(&session).await;
-    let told = order["review_items"][0]["text"]
-        .as_str()
-        .expect("a word to the owner");
-    assert!(
-        told.contains("copy refused") && told.contains("452"),
-        "{told}"
-    );
 }
 
 #[tokio::test]

@@ -156,7 +156,7 @@ async fn a_job_alone_is_done_at_once() {
     .await;
     let began = Instant::now();
     shop.sells(&moon).await;
-    until("the confirmation is sent", async || shop.mail().len() == 1).await;
+    until("the confirmation is sent", async || shop.mail().len() == 2).await;
     println!("confirmed {:?} after checkout and payment", began.elapsed());
     assert!(began.elapsed() < SOON);
     at_work.stop().await;

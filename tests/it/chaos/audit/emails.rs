@@ -65,6 +65,7 @@ pub(super) async fn check_emails(
         for (kind, wanted) in [
             ("order_confirmation", order.paid && bought),
             ("payment_received", is_custom),
+            ("you_sold", order.paid && bought || is_custom),
             ("order_shipped", was_shipped && bought),
             ("custom_order_shipped", was_shipped && is_custom),
         ] {

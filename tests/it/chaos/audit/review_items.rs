@@ -80,12 +80,7 @@ pub(super) async fn check_items(
         }
     }
     // What another email tells, or cannot be emailed.
-    let quiet = [
-        "other",
-        "payment_refused",
-        "shop_email_undelivered",
-        "email_copy_refused",
-    ];
+    let quiet = ["other", "payment_refused", "shop_email_undelivered"];
     let emailed: HashSet<&str> = books
         .emails
         .iter()
