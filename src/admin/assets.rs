@@ -70,6 +70,12 @@ pub static SHIP: LazyLock<Asset> = LazyLock::new(|| {
     Asset::new("ship", "js", "text/javascript; charset=utf-8", content)
 });
 
+/// Shows the total of an in-person sale while it is typed. The page works without it.
+pub static SELL: LazyLock<Asset> = LazyLock::new(|| {
+    let content = include_str!("assets/sell.js");
+    Asset::new("sell", "js", "text/javascript; charset=utf-8", content)
+});
+
 /// The icon of browser tabs.
 pub static ICON: LazyLock<Asset> = LazyLock::new(|| {
     let content = include_str!("assets/icon.svg");
@@ -78,10 +84,12 @@ pub static ICON: LazyLock<Asset> = LazyLock::new(|| {
 
 /// `GET /admin/assets/{name}`
 pub async fn serve(Path(name): Path<String>) -> Result<Response> {
-    let asset = [&STYLE, &SCRIPT, &PRODUCT, &PHOTOS, &FORMS, &SHIP, &ICON]
-        .into_iter()
-        .find(|asset| asset.name == name)
-        .ok_or(Error::NotFound(""))?;
+    let asset = [
+        &STYLE, &SCRIPT, &PRODUCT, &PHOTOS, &FORMS, &SHIP, &SELL, &ICON,
+    ]
+    .into_iter()
+    .find(|asset| asset.name == name)
+    .ok_or(Error::NotFound(""))?;
     let headers = [
         (header::CONTENT_TYPE, asset.content_type),
         (header::CACHE_CONTROL, "public, max-age=31536000, immutable"),

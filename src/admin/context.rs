@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use uuid::Uuid;
 
-use super::assets::{FORMS, ICON, PHOTOS, PRODUCT, SCRIPT, SHIP, STYLE};
+use super::assets::{FORMS, ICON, PHOTOS, PRODUCT, SCRIPT, SELL, SHIP, STYLE};
 use super::{NAVIGATION, NavItem};
 use crate::app::App;
 use crate::audit::Actor;
@@ -204,6 +204,11 @@ impl AdminContext {
     /// Returns the address of the script of pages that ship.
     pub fn ship_script(&self) -> String {
         SHIP.path()
+    }
+
+    /// Returns the address of the script of in-person sales.
+    pub fn sell_script(&self) -> String {
+        SELL.path()
     }
 
     /// Returns the address of the script of forms.

@@ -14,6 +14,14 @@ use crate::types::money::Cents;
 pub enum Email {
     /// To the shopper: the order is paid.
     OrderConfirmation { order: OrderEmailData },
+    /// To the customer of a sale in person.
+    Receipt {
+        order: OrderEmailData,
+        /// Method of payment, such as `Cash`, if noted.
+        paid_with: Option<String>,
+        /// The pieces were not handed over: they are shipped.
+        is_to_ship: bool,
+    },
     /// To the shop: an order or a custom order is paid.
     YouSold {
         order: OrderEmailData,
@@ -112,6 +120,7 @@ impl Email {
     pub fn kind(&self) -> &'static str {
         match self {
             Email::OrderConfirmation { .. } => "order_confirmation",
+            Email::Receipt { .. } => "receipt",
             Email::YouSold { .. } => "you_sold",
             Email::OrderShipped { .. } => "order_shipped",
             Email::OrderRefunded { .. } => "order_refunded",
@@ -138,6 +147,7 @@ impl Email {
     pub fn line_images(&self) -> impl Iterator<Item = Option<&str>> {
         let lines = match self {
             Email::OrderConfirmation { order }
+            | Email::Receipt { order, .. }
             | Email::YouSold { order, .. }
             | Email::OrderShipped { order, .. }
             | Email::ShipmentCorrected { order, .. } => order.lines.as_slice(),
@@ -185,6 +195,9 @@ pub struct OrderEmailData {
     pub currency: String,
     pub lines: Vec<LineEmailData>,
     pub subtotal: Cents,
+    /// Taken off the subtotal. Emails of earlier versions have none.
+    #[serde(default)]
+    pub discount: Cents,
     pub shipping: Cents,
     pub tax: Cents,
     pub total: Cents,

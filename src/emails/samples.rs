@@ -32,6 +32,21 @@ fn of_orders() -> Vec<(&'static str, Email)> {
             },
         ),
         (
+            "receipt",
+            Email::Receipt {
+                order: OrderEmailData {
+                    discount: Cents(1000),
+                    shipping: Cents::ZERO,
+                    total: Cents(20_000),
+                    shipping_name: None,
+                    shipping_address: None,
+                    ..order()
+                },
+                paid_with: Some("Cash".to_owned()),
+                is_to_ship: false,
+            },
+        ),
+        (
             "you_sold",
             Email::YouSold {
                 order: order(),
@@ -259,6 +274,7 @@ fn order() -> OrderEmailData {
             ),
         ],
         subtotal: Cents(21_000),
+        discount: Cents::ZERO,
         shipping: Cents(500),
         tax: Cents::ZERO,
         total: Cents(21_500),

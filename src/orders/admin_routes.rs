@@ -13,7 +13,7 @@ use utoipa_axum::routes;
 use super::restocks::{self, NewRestock};
 use super::sales::{self, Sale};
 use super::view::{OrderView, resolve, view};
-use super::{ListedOrder, Restocked, Status, export, service, store};
+use super::{ListedOrder, PaymentMethod, Restocked, Status, export, service, store};
 use crate::app::App;
 use crate::auth::{Admin, Scope};
 use crate::error::answers::{BadRequest, BodyFailures, NotThere, TokenFailures};
@@ -311,7 +311,18 @@ struct NewSale {
     email: Option<String>,
     #[schema(max_length = 200, pattern = r"^[^\x00]*$")]
     customer_name: Option<String>,
-    /// Note for the timeline, such as the place and the means of payment.
+    /// Taken off the sum of the lines, in the currency's smallest unit.
+    #[serde(default)]
+    #[schema(minimum = 0, maximum = 99_999_999)]
+    discount: i64,
+    payment_method: Option<PaymentMethod>,
+    /// The pieces were not handed over: the order is `paid` and waits to be shipped.
+    #[serde(default)]
+    to_ship: bool,
+    /// Emails a receipt to the customer, whose `email` is needed then.
+    #[serde(default)]
+    receipt: bool,
+    /// Note for the timeline, such as the place.
     #[serde(default)]
     #[schema(max_length = 2000, pattern = r"^[^\x00]*$")]
     note: String,
@@ -376,6 +387,7 @@ impl NewSale {
             value
         };
         let email = text("email", self.email, 254);
+        let has_no_email = self.receipt && email.is_none();
         let customer_name = text("customer_name", self.customer_name, 200);
         let note = text("note", Some(self.note), 2000).unwrap_or_default();
         if email
@@ -384,11 +396,21 @@ impl NewSale {
         {
             field_errors.push(FieldError::new("email", "is no email address"));
         }
+        if has_no_email {
+            field_errors.push(FieldError::new("email", "is needed for the receipt"));
+        }
+        if !(0..=99_999_999).contains(&self.discount) {
+            field_errors.push(FieldError::new("discount", "must be from 0 to 99999999"));
+        }
         if field_errors.is_empty() {
             Ok(Sale {
                 id: None,
                 lines,
+                discount: Cents(self.discount),
+                payment_method: self.payment_method,
+                is_to_ship: self.to_ship,
                 email,
+                wants_receipt: self.receipt,
                 customer_name,
                 note,
             })

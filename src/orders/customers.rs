@@ -345,7 +345,7 @@ async fn check_address(
     review_zone(conn, order, outside_zone, actor, cause, result).await?;
     if has_address(order) {
         review_items::settle(conn, &format!("address_missing:{id}"), actor, result).await?;
-    } else if had_address && order.paid_at.is_some() && !order.is_manual() {
+    } else if had_address && order.paid_at.is_some() && !order.was_handed_over() {
         let cause = format!("address_missing:{id}:{corrections}");
         let text = "its address was removed, and nobody said where to ship it";
         let item = NewItem::new(Kind::AddressMissing, cause, text);

@@ -45,6 +45,7 @@ async fn data_of(
         currency: order.currency.clone(),
         lines: lines.collect(),
         subtotal: order.subtotal,
+        discount: order.discount,
         shipping: order.shipping,
         tax: order.tax,
         total: order.total,

@@ -8,8 +8,8 @@ use chrono::{DateTime, Datelike, Days, NaiveDate, Utc};
 use chrono_tz::Tz;
 use futures_util::stream;
 
-use super::Order;
 use super::store::{self, ExportedLine, ExportedOrder};
+use super::{Order, PaymentMethod};
 use crate::app::App;
 use crate::error::{Error, FieldError, Result};
 use crate::http::Query;
@@ -28,8 +28,17 @@ const ROWS: i64 = 500;
 const BYTE_ORDER_MARK: &str = "\u{feff}";
 
 /// Headings before and after those of the pieces. [`row`] has as many cells of each kind, or does not compile.
-const OF_ORDER: [&str; 5] = ["number", "paid", "status", "channel", "currency"];
-const SUMS: [&str; 5] = ["subtotal", "shipping", "tax", "total", "refunded"];
+const OF_ORDER: [&str; 6] = [
+    "number",
+    "paid",
+    "status",
+    "channel",
+    "payment method",
+    "currency",
+];
+const SUMS: [&str; 6] = [
+    "subtotal", "discount", "shipping", "tax", "total", "refunded",
+];
 const TEXTS: [&str; 11] = [
     "email",
     "name",
@@ -220,10 +229,12 @@ fn row(entry: &ExportedOrder, zone: Tz, pieces: Vec<String>, with_sums: bool) ->
         cell(&paid.unwrap_or_default()),
         cell(order.status.as_str()),
         cell(order.channel.as_str()),
+        cell(order.payment_method.map_or("", PaymentMethod::as_str)),
         cell(&order.currency.to_uppercase()),
     ];
     let sums: [Cents; SUMS.len()] = [
         order.subtotal,
+        order.discount,
         order.shipping,
         order.tax,
         order.total,

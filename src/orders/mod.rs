@@ -36,7 +36,7 @@ pub use placement::{
     CheckoutTerms, Lost, PlacedOrder, Placement, check, place, rebuild, rebuild_unknown, release,
 };
 pub use restocks::{NewRestock, check_reason, has_restock, restock, restock_pieces};
-pub use sales::{Sale, sell, undo_sale};
+pub use sales::{Sale, last_payment_method, sell, undo_sale};
 pub use service::{record, write_note};
 pub use settlement::{
     CustomOrderPurchase, Settlement, adopt_payment, begin_processing, end_processing,
@@ -83,6 +83,44 @@ impl Channel {
             Channel::Storefront => "storefront",
             Channel::Manual => "manual",
             Channel::CustomOrder => "custom_order",
+        }
+    }
+}
+
+/// Method by which a sale by hand was paid. Stripe knows the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, sqlx::Type, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[sqlx(type_name = "text", rename_all = "snake_case")]
+pub enum PaymentMethod {
+    Cash,
+    /// By a card reader of its own.
+    Card,
+    Other,
+}
+
+impl PaymentMethod {
+    /// All methods, in the order of the buttons.
+    pub const ALL: [PaymentMethod; 3] = [
+        PaymentMethod::Cash,
+        PaymentMethod::Card,
+        PaymentMethod::Other,
+    ];
+
+    /// Name in the API and the database.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            PaymentMethod::Cash => "cash",
+            PaymentMethod::Card => "card",
+            PaymentMethod::Other => "other",
+        }
+    }
+
+    /// Name on pages and receipts.
+    pub fn title(self) -> &'static str {
+        match self {
+            PaymentMethod::Cash => "Cash",
+            PaymentMethod::Card => "Card",
+            PaymentMethod::Other => "Other",
         }
     }
 }
@@ -168,11 +206,16 @@ pub struct Order {
     pub channel: Channel,
     pub is_custom_order: bool,
     pub currency: String,
+    /// Sum of the lines.
     pub subtotal: Cents,
+    /// Taken off the subtotal.
+    pub discount: Cents,
     pub shipping: Cents,
     pub tax: Cents,
     pub total: Cents,
     pub refunded: Cents,
+    /// Of a sale by hand, if noted.
+    pub payment_method: Option<PaymentMethod>,
     pub email: Option<String>,
     pub customer_name: Option<String>,
     pub phone: Option<String>,
@@ -208,6 +251,11 @@ impl Order {
         self.channel == Channel::Manual
     }
 
+    /// Sold in person, and the pieces went along with the customer.
+    pub fn was_handed_over(&self) -> bool {
+        self.is_manual() && self.status == Status::Delivered
+    }
+
     /// Its confirmation may be sent again. A sale by hand was never confirmed.
     pub fn can_confirm(&self) -> bool {
         use Status::{Delivered, Paid, Shipped};
@@ -240,10 +288,12 @@ impl Order {
             is_custom_order: _,
             currency: _,
             subtotal: _,
+            discount: _,
             shipping: _,
             tax: _,
             total: _,
             refunded: _,
+            payment_method: _,
             email,
             customer_name,
             phone,

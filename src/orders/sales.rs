@@ -5,12 +5,15 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 use sqlx::PgConnection;
 
+use super::email_data::email_data;
 use super::lines::{lock_lines, sum};
 use super::service::record;
-use super::{Channel, Line, Order, Status, restocks, store};
+use super::{Channel, Line, Order, PaymentMethod, Status, restocks, store};
 use crate::audit::{self, Actor};
+use crate::emails::{self, About, Email};
 use crate::error::{Code, Error, Result};
 use crate::products;
+use crate::review_items::{self, Kind, NewItem};
 use crate::types::ids::{OrderId, ProductId};
 use crate::types::money::{Cents, Currency};
 
@@ -20,16 +23,26 @@ pub struct Sale {
     pub id: Option<OrderId>,
     /// Product, quantity, and the unit price where it differs from the product's.
     pub lines: Vec<(ProductId, i32, Option<Cents>)>,
+    /// Taken off the sum of the lines.
+    pub discount: Cents,
+    pub payment_method: Option<PaymentMethod>,
+    /// The pieces were not handed over: they are shipped later.
+    pub is_to_ship: bool,
     pub email: Option<String>,
+    /// The customer gets a receipt by email.
+    pub wants_receipt: bool,
     pub customer_name: Option<String>,
     pub note: String,
 }
 
 impl Sale {
-    /// Checks that the order's lines match this sale.
-    pub fn is_of(&self, lines: &[Line]) -> bool {
+    /// Checks that an order by hand is this sale.
+    fn is(&self, order: &Order, lines: &[Line]) -> bool {
+        let of_order = (order.discount, order.payment_method);
         let mut pairs = self.lines.iter().zip(lines);
-        self.lines.len() == lines.len()
+        of_order == (self.discount, self.payment_method)
+            && (&self.email, &self.customer_name) == (&order.email, &order.customer_name)
+            && self.lines.len() == lines.len()
             && pairs.all(|((id, quantity, price), line)| {
                 line.product_id.as_ref() == Some(id)
                     && line.quantity == *quantity
@@ -38,13 +51,13 @@ impl Sale {
     }
 }
 
-/// Records a sale made elsewhere: a paid order without Stripe, whose stock is taken under the same lock. The pieces
-/// were handed over, so the order is delivered at once. Archived and sold-out products can be sold by hand; pieces held
-/// by shoppers cannot. A repeated sale with the same id returns the existing order.
+/// Records a sale made elsewhere: a paid order without Stripe, whose stock is taken under the same lock. The order is
+/// delivered at once, unless its pieces are to be shipped. Archived and sold-out products can be sold by hand; pieces
+/// held by shoppers cannot. A repeated sale with the same id returns the existing order.
 ///
 /// # Errors
-/// 400 naming the line for a product that does not exist or has another currency; 409 `insufficient_inventory`, or
-/// `sale_differs` when the id belongs to a different sale.
+/// 400 naming the line for a product that does not exist or has another currency, or naming the discount that is larger
+/// than the sum of the lines; 409 `insufficient_inventory`, or `sale_differs` when the id belongs to a different sale.
 pub async fn sell(
     conn: &mut PgConnection,
     sale: &Sale,
@@ -65,14 +78,26 @@ pub async fn sell(
     }
     let lines = lines_of(sale, &wanted, &locks, currency)?;
     let subtotal = sum(lines.iter())?;
+    let discount = sale.discount;
+    currency
+        .check_part(discount)
+        .map_err(|wrong| Error::invalid("discount", wrong))?;
+    if discount > subtotal {
+        return Err(Error::invalid("discount", "is more than the pieces cost"));
+    }
     let new = store::NewOrder {
         id: sale.id.unwrap_or_else(OrderId::new),
-        status: Status::Delivered,
+        status: match sale.is_to_ship {
+            true => Status::Paid,
+            false => Status::Delivered,
+        },
         channel: Channel::Manual,
         currency: currency.code(),
         subtotal,
+        discount,
         shipping: Cents::ZERO,
-        total: subtotal,
+        total: Cents(subtotal.0 - discount.0),
+        payment_method: sale.payment_method,
         zone: None,
         email: sale.email.as_deref(),
         customer_name: sale.customer_name.as_deref(),
@@ -87,9 +112,48 @@ pub async fn sell(
         .map(|(id, quantity)| json!({"product": id, "quantity": quantity}))
         .collect();
     let object = format!("order:{}", order.display_number());
-    let after = json!({"pieces": pieces, "total": order.total});
+    let after = json!({
+        "pieces": pieces,
+        "discount": order.discount,
+        "total": order.total,
+        "payment_method": order.payment_method,
+    });
     audit::record(conn, actor, "order.sell", &object, Value::Null, after).await?;
+    if sale.is_to_ship {
+        let cause = format!("address_missing:{}", order.id);
+        let item = NewItem::new(
+            Kind::AddressMissing,
+            cause,
+            "nobody said yet where to ship it",
+        );
+        review_items::flag(conn, order.id, &actor.name, &item).await?;
+    }
+    send_receipt(conn, sale, &order).await?;
     Ok(order)
+}
+
+/// Payment method of the latest sale by hand that notes one; cash before the first.
+///
+/// # Errors
+/// Database errors only.
+pub async fn last_payment_method(conn: &mut PgConnection) -> Result<PaymentMethod> {
+    let method = store::last_payment_method(conn).await?;
+    Ok(method.unwrap_or(PaymentMethod::Cash))
+}
+
+/// Queues the receipt of a sale, if the customer wants one.
+async fn send_receipt(conn: &mut PgConnection, sale: &Sale, order: &Order) -> Result<()> {
+    let Some(customer) = sale.email.as_deref().filter(|_| sale.wants_receipt) else {
+        return Ok(());
+    };
+    let email = Email::Receipt {
+        order: email_data(conn, order).await?,
+        paid_with: sale.payment_method.map(|method| method.title().to_owned()),
+        is_to_ship: sale.is_to_ship,
+    };
+    let about = About::order(order.id);
+    emails::queue(conn, &email, &order.id.to_string(), customer, about).await?;
+    Ok(())
 }
 
 /// Finds the order of a sale that was recorded before. The second of two concurrent sales with one id waits for the lock
@@ -105,10 +169,7 @@ async fn find_repeated(conn: &mut PgConnection, sale: &Sale) -> Result<Option<Or
         return Ok(None);
     };
     let known = store::lines(conn, id).await?;
-    let is_same = order.is_manual()
-        && sale.is_of(&known)
-        && (&sale.email, &sale.customer_name) == (&order.email, &order.customer_name);
-    match is_same {
+    match order.is_manual() && sale.is(&order, &known) {
         true => Ok(Some(order)),
         false => Err(Error::Conflict(
             Code::SaleDiffers,

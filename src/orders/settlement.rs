@@ -259,6 +259,8 @@ pub async fn place_custom_order(
         channel: Channel::CustomOrder,
         currency: custom_order.currency,
         subtotal,
+        discount: Cents::ZERO,
+        payment_method: None,
         shipping: custom_order.shipping,
         total: subtotal.plus(custom_order.shipping).ok_or_else(too_much)?,
         zone: Some(custom_order.zone),

@@ -18,7 +18,7 @@ use sqlx::PgConnection;
 
 use super::disputes::DisputeState;
 use super::shipping::Zone;
-use super::{Channel, Line, Order, Receipt, Status, TimelineEntry};
+use super::{Channel, Line, Order, PaymentMethod, Receipt, Status, TimelineEntry};
 use crate::error::Result;
 use crate::types::ids::{OrderId, OrderKey};
 use crate::types::money::Cents;
@@ -27,9 +27,9 @@ use crate::types::money::Cents;
 macro_rules! columns {
     () => {
         concat!(
-            "id, number, status, channel, is_custom_order, currency, subtotal, shipping, tax, total, refunded, email,
-             customer_name, phone, shipping_name, shipping_address, shipping_zone, outside_zone, dispute, created_at,
-             paid_at, processing_since, refund_failed_at, corrected, payment_unrecorded, ",
+            "id, number, status, channel, is_custom_order, currency, subtotal, discount, shipping, tax, total, refunded,
+             payment_method, email, customer_name, phone, shipping_name, shipping_address, shipping_zone, outside_zone,
+             dispute, created_at, paid_at, processing_since, refund_failed_at, corrected, payment_unrecorded, ",
             crate::review_items::open_column!("r.order_id = orders.id")
         )
     };
@@ -50,13 +50,12 @@ macro_rules! refunded_in_full {
 }
 pub(super) use refunded_in_full;
 
-/// Condition on a row of `orders`: it waits to be packed. In-person sales are handed over at once, and custom orders
-/// are shipped from their own page.
+/// Condition on a row of `orders`: it waits to be packed. Custom orders are shipped from their own page.
 macro_rules! to_pack {
     () => {
         concat!(
             "(orders.status = 'paid'
-              and orders.channel = 'storefront'
+              and orders.channel <> 'custom_order'
               and exists (select from order_lines l
                           where l.order_id = orders.id and l.quantity > l.restocked + l.shipped)
               and not ",
@@ -81,8 +80,10 @@ pub struct NewOrder<'a> {
     pub channel: Channel,
     pub currency: &'a str,
     pub subtotal: Cents,
+    pub discount: Cents,
     pub shipping: Cents,
     pub total: Cents,
+    pub payment_method: Option<PaymentMethod>,
     pub zone: Option<Zone>,
     pub email: Option<&'a str>,
     pub customer_name: Option<&'a str>,
@@ -128,8 +129,8 @@ pub async fn insert<'a>(
         concat!(
             "with placed as (
              insert into orders (id, status, channel, is_custom_order, currency, subtotal, shipping, total, shipping_zone,
-                                 email, customer_name, paid_at)
-             values ($1, $2, $3, $3 = 'custom_order', $4, $5, $6, $7, $8, $9, $10,
+                                 email, customer_name, discount, payment_method, paid_at)
+             values ($1, $2, $3, $3 = 'custom_order', $4, $5, $6, $7, $8, $9, $10, $18, $19,
                      case when $2 in ('paid', 'delivered') then now() end)
              returning *
          ),
@@ -167,9 +168,25 @@ pub async fn insert<'a>(
     .bind(quantities)
     .bind(new.actor)
     .bind(new.note)
+    .bind(new.discount)
+    .bind(new.payment_method)
     .fetch_one(conn)
     .await?;
     Ok(order)
+}
+
+/// Payment method of the latest order that notes one.
+pub async fn last_payment_method(conn: &mut PgConnection) -> Result<Option<PaymentMethod>> {
+    let method = sqlx::query_scalar(
+        "select payment_method
+         from orders
+         where payment_method is not null
+         order by created_at desc
+         limit 1",
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(method)
 }
 
 /// Locks an order until the transaction ends.
@@ -284,7 +301,7 @@ pub async fn choose_shipping(
 ) -> Result<Order> {
     let order = sqlx::query_as(concat!(
         "update orders
-         set shipping_zone = $2, shipping = $3, total = subtotal + $3, updated_at = now()
+         set shipping_zone = $2, shipping = $3, total = subtotal - discount + $3, updated_at = now()
          where id = $1
          returning ",
         columns!(),

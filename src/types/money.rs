@@ -43,6 +43,15 @@ impl Cents {
         self.0.checked_mul(i64::from(quantity)).map(Cents)
     }
 
+    /// The percentage of an amount that is not negative, rounded to what can be charged in the currency. `None` above 100
+    /// percent, or on overflow.
+    pub fn percent(self, percent: u8, currency: &str) -> Option<Cents> {
+        let step = AmountFormat::of(currency).step;
+        let part = self.0.checked_mul(i64::from(percent))?;
+        let steps = part.checked_add(50 * step)? / (100 * step);
+        (percent <= 100).then_some(Cents(steps * step))
+    }
+
     /// Formats the amount with its currency: `$1,234.50`, `1,234.50 EUR`, `5,300 JPY`. The currency may be in any case.
     pub fn in_currency(self, currency: &str) -> String {
         let code = currency.to_ascii_uppercase();
@@ -128,6 +137,25 @@ impl Cents {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_percentage_is_rounded_to_what_can_be_charged() {
+        for (amount, percent, currency, part) in [
+            (12_700, 10, "usd", Some(1270)),
+            (4995, 10, "usd", Some(500)),
+            (4994, 10, "usd", Some(499)),
+            (4700, 0, "usd", Some(0)),
+            (4700, 100, "usd", Some(4700)),
+            (4700, 101, "usd", None),
+            (5300, 15, "ugx", Some(800)),
+            (i64::MAX, 50, "usd", None),
+        ] {
+            assert_eq!(
+                Cents(amount).percent(percent, currency).map(|part| part.0),
+                part
+            );
+        }
+    }
 
     #[test]
     fn sums_that_do_not_fit_are_nothing() {

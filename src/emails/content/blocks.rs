@@ -48,13 +48,16 @@ pub fn lines(order: &OrderEmailData, shown: &ImageUrls) -> Vec<PicturedLine> {
     order.lines.iter().enumerate().map(line).collect()
 }
 
-/// Subtotal, shipping and total of an order; the tax only where there is one.
+/// Subtotal and total of an order, with what is between them. A sale in person has no shipping.
 pub fn sum(order: &OrderEmailData) -> Block {
     let money = |amount: Cents| amount.in_currency(&order.currency);
-    let mut sums = vec![
-        ("Subtotal", money(order.subtotal)),
-        ("Shipping", money(order.shipping)),
-    ];
+    let mut sums = vec![("Subtotal", money(order.subtotal))];
+    if order.discount != Cents::ZERO {
+        sums.push(("Discount", format!("−{}", money(order.discount))));
+    }
+    if order.shipping != Cents::ZERO || order.shipping_address.is_some() {
+        sums.push(("Shipping", money(order.shipping)));
+    }
     if order.tax != Cents::ZERO {
         sums.push(("Tax", money(order.tax)));
     }

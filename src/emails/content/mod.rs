@@ -135,6 +135,11 @@ impl EmailContent {
             Email::OrderConfirmation { order } => {
                 orders::order_confirmation(order, branding, shown)
             }
+            Email::Receipt {
+                order,
+                paid_with,
+                is_to_ship,
+            } => orders::receipt(order, paid_with.as_deref(), *is_to_ship, branding, shown),
             Email::YouSold {
                 order,
                 custom_order,

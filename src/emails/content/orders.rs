@@ -37,6 +37,42 @@ pub fn order_confirmation(
     }
 }
 
+/// To the customer of a sale in person: the receipt.
+pub fn receipt(
+    order: &OrderEmailData,
+    paid_with: Option<&str>,
+    is_to_ship: bool,
+    branding: &Branding,
+    shown: &ImageUrls,
+) -> EmailContent {
+    let shop = &branding.name;
+    let thanks = match is_to_ship {
+        true => {
+            "Thank you for your purchase: here is your receipt. You will hear from us again as soon as it is on its way."
+        }
+        false => "Thank you for your purchase: here is your receipt. We hope that you enjoy it.",
+    };
+    let mut details = order_facts(order, branding.zone);
+    details.extend(paid_with.map(|method| ("Paid with", method.to_owned())));
+    EmailContent {
+        subject: format!("Your Receipt - {shop}"),
+        preview: format!(
+            "{}, {}",
+            order.number,
+            order.total.in_currency(&order.currency)
+        ),
+        heading: "Your receipt".to_owned(),
+        blocks: vec![
+            greeting(order.customer_name.as_deref()),
+            Block::Text(thanks.to_owned()),
+            Block::Details(details),
+            Block::Lines(lines(order, shown)),
+            sum(order),
+        ],
+        inside: false,
+    }
+}
+
 /// To the shop: an order is paid, or the quote of a custom order. A reply goes to the customer.
 pub fn you_sold(
     order: &OrderEmailData,

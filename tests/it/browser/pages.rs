@@ -177,7 +177,7 @@ async fn world() -> World {
 }
 
 /// Pages whose route is not all there is to see.
-const MORE: [(&str, &str); 19] = [
+const MORE: [(&str, &str); 20] = [
     ("order-shipped", "/admin/orders/SB-1002"),
     ("order-by-hand", "/admin/orders/SB-1003"),
     ("orders-all", "/admin/orders?tab=all"),
@@ -187,6 +187,7 @@ const MORE: [(&str, &str); 19] = [
         "/admin/orders/ship?order=SB-1001&order=SB-1005",
     ),
     ("sell-a-piece", "/admin/sell?piece=sunrise"),
+    ("sell-two-pieces", "/admin/sell?piece=sunrise&piece=raven"),
     ("sell-none", "/admin/sell?search=nobody"),
     ("products-all", "/admin/products?show=all"),
     ("products-none", "/admin/products?search=nobody"),

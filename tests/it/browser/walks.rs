@@ -413,6 +413,35 @@ async fn a_piece_is_sold_at_the_stall_with_a_thumb_and_the_sale_undone() {
 }
 
 #[tokio::test]
+async fn several_pieces_are_sold_at_the_stall_for_the_sum_on_the_button() {
+    let Some(driver) = Driver::start().await else {
+        return;
+    };
+    let shop = staffed().await;
+    for name in ["Sunrise", "Raven", "Turtle"] {
+        shop.stocks(name, 2).await;
+    }
+    shop.run_jobs().await;
+    let ben = driver.opens(&shop, PHONE).await;
+    ben.signs_in(STAFF).await;
+    ben.goes_to("/admin/sell").await;
+    ben.clicks_at("#found a[href$='turtle']").await;
+    ben.fills("Pieces", "2").await;
+    ben.clicks_at("#found button[value='raven']").await;
+    ben.sees("Sell for $141.00").await;
+    ben.clicks_at("#sale summary").await;
+    ben.fills("Discount", "10%").await;
+    ben.sees("Sell for $126.90").await;
+    ben.clicks_at(".methods label:nth-child(2)").await;
+    ben.clicks_at("form[action='/admin/sell'] button.main")
+        .await;
+    ben.sees("Sold: SB-1001.").await;
+    assert!(ben.shows("for $126.90").await);
+    ben.heard_nothing_bad().await;
+    settles(&shop).await;
+}
+
+#[tokio::test]
 async fn a_piece_is_sold_with_keys_alone() {
     let Some(driver) = Driver::start().await else {
         return;

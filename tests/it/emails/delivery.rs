@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use spirit_beads::audit::Actor;
 use spirit_beads::auth::Scope;
 use spirit_beads::emails;
 use spirit_beads::jobs::Job;

@@ -72,7 +72,7 @@ async fn orders_are_found_by_day_exported_and_shipped_many_at_once() {
     let rows: Vec<&str> = table.text.lines().collect();
     assert_eq!(rows.len(), 2, "{}", table.text);
     assert!(
-        rows[1].starts_with("SB-1002,2026-07-01 00:00,paid,storefront,USD,1 × Sunrise,47.00")
+        rows[1].starts_with("SB-1002,2026-07-01 00:00,paid,storefront,,USD,1 × Sunrise,47.00")
             && rows[1].contains(",'=Ben,")
     );
     assert_eq!(

@@ -32,7 +32,7 @@ async fn orders_are_exported_by_day_without_formulas() {
     assert_eq!(answer.bytes[..3], [0xEF, 0xBB, 0xBF]);
     assert!(rows[1].starts_with("SB-1001,"), "{}", rows[1]);
     assert!(
-        rows[1].contains(",delivered,manual,USD,1 × Sunrise,47.00,0.00,0.00,47.00,0.00,a@example.com,\"'=HYPERLINK(\"\"http://evil\"\")\""),
+        rows[1].contains(",delivered,manual,,USD,1 × Sunrise,47.00,0.00,0.00,0.00,47.00,0.00,a@example.com,\"'=HYPERLINK(\"\"http://evil\"\")\""),
         "{}",
         rows[1]
     );

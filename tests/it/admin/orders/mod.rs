@@ -3,6 +3,7 @@
 mod export;
 mod list;
 mod refunds;
+mod sales;
 
 use serde_json::json;
 use spirit_beads::audit::Actor;
@@ -15,7 +16,7 @@ use uuid::Uuid;
 
 use crate::admin::{STAFF, audited, signed_in, staffed};
 use crate::support::images::{Part, jpeg};
-use crate::support::{Shop, card, form_of, session_of};
+use crate::support::{Shop, card, session_of};
 
 const ORDER: &str = "/admin/orders/SB-1001";
 
@@ -198,95 +199,6 @@ async fn notes_are_kept_attention_is_seen_to_and_emails_go_again() {
         assert_eq!(answer.status, 404, "{other}");
     }
     shop.run_jobs().await;
-}
-
-#[tokio::test]
-async fn a_piece_is_sold_by_hand_with_two_taps_and_undone_with_one() {
-    let shop = staffed().await;
-    let staff = signed_in(&shop, STAFF).await;
-    let empty = staff.get("/admin/sell").await.text;
-    assert!(
-        empty.contains("There is nothing in stock to sell."),
-        "{empty}"
-    );
-    let piece = shop.stocks("Sunrise", 2).await;
-    shop.stocks("Turtle", 1).await;
-    let found = staff.get("/admin/sell?search=sunr").await.text;
-    assert!(
-        found.contains("piece=sunrise") && !found.contains("piece=turtle"),
-        "{found}"
-    );
-    assert!(
-        staff
-            .get("/admin/sell?search=%25")
-            .await
-            .text
-            .contains("No piece in stock")
-    );
-
-    let page = staff.get("/admin/sell?piece=sunrise").await.text;
-    let (_, form) = page.split_once("action=\"/admin/sell\"").expect("a form");
-    let (to, fields) = form_of(&format!(
-        "<form method=\"post\" action=\"/admin/sell\"{form}"
-    ));
-    assert_eq!(to, "/admin/sell");
-    let fields: Vec<(&str, &str)> = fields
-        .iter()
-        .filter(|(name, _)| name != "csrf" && name != "once")
-        .map(|(name, value)| (name.as_str(), value.as_str()))
-        .collect();
-    assert!(
-        fields.contains(&("quantity", "1")) && fields.contains(&("price", "47.00")),
-        "{fields:?}"
-    );
-    let mut last = String::new();
-    for _ in 0..2 {
-        let answer = staff.submit("/admin/sell", "/admin/sell", &fields).await;
-        assert_eq!(answer.status, 303, "{}", answer.text);
-        answer.header("location").clone_into(&mut last);
-    }
-    assert_eq!(last, "/admin/sell?sold=SB-1001");
-    assert_eq!(shop.stock(&piece).await, (1, 0), "two taps are one sale");
-    let page = staff.get(&last).await.text;
-    assert!(page.contains("1 × Sunrise for <strong>$47.00"), "{page}");
-    let undo = "/admin/orders/SB-1001/undo";
-    for _ in 0..2 {
-        let answer = staff.submit(&last, undo, &[("back", "sell")]).await;
-        assert_eq!(
-            (answer.status, answer.header("location")),
-            (303, "/admin/sell")
-        );
-    }
-    assert_eq!(shop.stock(&piece).await, (2, 0));
-    assert_eq!(shop.returned().await, 1);
-    assert_eq!(shop.statuses().await, ["refunded"]);
-    shop.audit().await;
-
-    // More than there is, and what is no number: told on the page, and what was typed is there still.
-    for (quantity, price, error) in [
-        ("3", "40", "Only 2 of Sunrise available"),
-        ("0", "40", "must be a whole number"),
-        ("1", "-4", "must be an amount such as 47.00"),
-        ("1", "9999999999", "must be an amount such as 47.00"),
-    ] {
-        let sale = [
-            ("sale", "0193a000-0000-7000-8000-00000000000c"),
-            ("piece", "sunrise"),
-            ("quantity", quantity),
-            ("price", price),
-        ];
-        let answer = staff.submit("/admin/sell", "/admin/sell", &sale).await;
-        assert_eq!(answer.status, 400, "{}", answer.text);
-        assert!(answer.text.contains(error), "{error}: {}", answer.text);
-        assert!(answer.text.contains(&format!("value=\"{price}\"")));
-    }
-    let gone = [
-        ("sale", "0193a000-0000-7000-8000-00000000000d"),
-        ("piece", "nothing"),
-    ];
-    let answer = staff.submit("/admin/sell", "/admin/sell", &gone).await;
-    assert_eq!(answer.status, 400);
-    assert!(answer.text.contains("Choose another"));
 }
 
 #[tokio::test]
