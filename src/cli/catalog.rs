@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Subcommand;
 
-use super::progress;
+use super::{lighters, progress};
 use crate::app::App;
 use crate::audit::Actor;
 use crate::config::Config;
@@ -25,11 +25,14 @@ pub(super) enum Catalog {
     },
     /// Write the catalog to standard output
     Export,
+    /// Make products from photographs named Name_Category_Price-Side.png, or change nothing
+    ImportLighters(lighters::ImportLighters),
 }
 
 /// Runs the command `catalog`.
-pub(super) async fn run(command: Catalog, config: Config) -> anyhow::Result<()> {
+pub(super) async fn run(command: Catalog, config: Config) -> anyhow::Result<ExitCode> {
     let shop = Shop::open(config).await?;
+    let mut code = ExitCode::SUCCESS;
     match command {
         Catalog::Import { file, media } => {
             let text = std::fs::read_to_string(&file)
@@ -69,8 +72,10 @@ pub(super) async fn run(command: Catalog, config: Config) -> anyhow::Result<()> 
             let catalog = products::export(&mut *shop.app.db.acquire().await?).await?;
             println!("{}", serde_json::to_string_pretty(&catalog)?);
         }
+        Catalog::ImportLighters(command) => code = lighters::import(&shop.app, &command).await?,
     }
-    shop.close().await
+    shop.close().await?;
+    Ok(code)
 }
 
 /// Stores the images that a catalog file names, as far as the files exist. The import reports missing ones.

@@ -2,6 +2,7 @@
 
 mod catalog;
 mod health;
+mod lighters;
 mod progress;
 mod serve;
 mod stripe;
@@ -161,7 +162,7 @@ async fn dispatch(command: Command, config: Config) -> anyhow::Result<ExitCode> 
             println!("The schema is up to date.");
             shop.close().await?;
         }
-        Command::Catalog(command) => catalog::run(command, config).await?,
+        Command::Catalog(command) => return catalog::run(command, config).await,
         Command::Token(command) => tokens::run(command, config).await?,
         Command::Admin(command) => users::run(command, config).await?,
         Command::Stock(Stock::Check) => return catalog::check_stock(config).await,

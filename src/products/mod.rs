@@ -9,6 +9,7 @@ mod filter;
 mod import;
 mod input;
 mod inventory;
+pub mod lighters;
 mod listing;
 mod paging;
 mod product_images;

@@ -2,6 +2,8 @@
 //! transaction.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::result::Result as StdResult;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde_json::Value;
@@ -65,6 +67,40 @@ impl FileImages {
             .try_collect()
             .await?;
         Ok(FileImages { taken })
+    }
+
+    /// Stores the images in files, several concurrently, by the names given. A file that cannot be read is refused.
+    /// `progress` is called after each.
+    ///
+    /// # Errors
+    /// As [`FileImages::take`].
+    pub async fn take_files(
+        storage: &Storage,
+        db: &PgPool,
+        files: &[(String, PathBuf)],
+        progress: &(dyn Fn() + Sync),
+    ) -> Result<FileImages> {
+        let taken = stream::iter(files)
+            .map(|(name, path)| async move {
+                let taken = match tokio::fs::read(path).await {
+                    Ok(content) => take(storage, db, None, &content).await?,
+                    Err(error) => FileImage::Refused(format!("cannot be read: {error}")),
+                };
+                progress();
+                Ok::<_, Error>((name.clone(), taken))
+            })
+            .buffer_unordered(AT_ONCE)
+            .try_collect()
+            .await?;
+        Ok(FileImages { taken })
+    }
+
+    /// Id of an image that was stored, or the sentence that tells why it was not. `None` if there is no such file.
+    pub fn outcome(&self, name: &str) -> Option<StdResult<&ImageId, &str>> {
+        self.taken.get(name).map(|image| match image {
+            FileImage::Kept(kept) => Ok(&kept.id),
+            FileImage::Refused(why) => Err(why.as_str()),
+        })
     }
 
     /// Number of images that were stored.
