@@ -9,6 +9,7 @@ use super::customer_form::customer_form;
 use super::form::{Form, by_field};
 use super::image_form::ImageForm;
 use super::refunds::{self, REFUND_PLANNED, RefundForm, read_refund};
+use super::sent_emails;
 use super::shipment_form::{self, IMAGES, shipment, to_confirm};
 use super::sign_in::judged;
 use crate::app::App;
@@ -16,7 +17,7 @@ use crate::custom_orders::{
     self, CustomOrder, CustomOrderTimelineEntry, CustomOrderView, Moves, NewQuote, Quote,
     QuoteState, Status, Terms,
 };
-use crate::emails;
+use crate::emails::{self, About, EmailRow};
 use crate::error::{Error, FieldError, Result};
 use crate::http::Path;
 use crate::orders::{self, Zone};
@@ -51,6 +52,7 @@ struct CustomOrderPage<'a> {
     which: &'static str,
     form: Form,
     quote: Form,
+    emails: Vec<EmailRow>,
     payments: Vec<PaymentView>,
     refunds: Vec<RefundView>,
     refund_forms: Vec<RefundForm>,
@@ -143,11 +145,12 @@ fn happened(entry: &CustomOrderTimelineEntry) -> &str {
         ("shipment", _) => "Shipment corrected",
         ("customer", _) => "Customer corrected",
         ("note", _) => "Note",
+        ("message", _) => "Message to the customer",
         (kind, _) => kind,
     }
 }
 
-fn path_of(custom_order: &CustomOrder) -> String {
+pub(super) fn path_of(custom_order: &CustomOrder) -> String {
     format!("{ROOT}/{}", custom_order.display_number())
 }
 
@@ -210,7 +213,12 @@ async fn detail(
         _ => Form::default(),
     };
     let verdict = form.verdict();
+    let about = About {
+        custom_order: Some(id),
+        order: None,
+    };
     let page = context.show_with_camera(&CustomOrderPage {
+        emails: sent_emails::about(&mut conn, app, about).await?,
         last_carrier: orders::last_carrier(&mut conn).await?,
         refund_forms: refunds::forms(&payments, &sent),
         payments,
@@ -254,7 +262,7 @@ fn zone_word(zone: Zone) -> &'static str {
 }
 
 /// Shows a refused form again, with its errors beside the fields.
-async fn or_again(
+pub(super) async fn or_again(
     app: &App,
     context: &AdminContext,
     id: &str,

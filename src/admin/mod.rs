@@ -13,6 +13,7 @@ mod context;
 mod corrections;
 mod csrf;
 mod custom_order_board;
+mod custom_order_emails;
 mod custom_orders;
 mod customer_form;
 mod dashboard;
@@ -32,6 +33,7 @@ mod product_images;
 mod products;
 mod refunds;
 mod review_items;
+mod sent_emails;
 mod settings;
 mod ship_many;
 mod shipment_form;
@@ -160,7 +162,11 @@ pub fn routes() -> Vec<AdminRoute> {
         act("/admin/orders/{id}/customer", Staff, corrections::correct_customer),
         act("/admin/orders/{id}/shipment", Staff, corrections::correct_shipment),
         act("/admin/orders/{id}/note", Staff, order::note),
-        act("/admin/orders/{id}/resend", Staff, order::resend),
+        act(
+            "/admin/orders/{id}/resend",
+            Staff,
+            sent_emails::resend_of_order,
+        ),
         act("/admin/orders/{id}/undo", Staff, order::undo),
         act("/admin/orders/{id}/refund", Owner, order::refund),
         act("/admin/orders/{id}/restock", Staff, order::restock),
@@ -205,6 +211,12 @@ pub fn routes() -> Vec<AdminRoute> {
         act("/admin/custom-orders/{id}/shipment", Staff, corrections::correct_shipment_of_custom_order),
         act("/admin/custom-orders/{id}/complete", Staff, custom_orders::complete),
         act("/admin/custom-orders/{id}/note", Staff, custom_orders::note),
+        act("/admin/custom-orders/{id}/message", Staff, custom_order_emails::message),
+        act(
+            "/admin/custom-orders/{id}/resend",
+            Staff,
+            custom_order_emails::resend,
+        ),
         act("/admin/custom-orders/{id}/refund", Owner, custom_orders::refund),
 
         page("/admin/review-items", Staff, review_items::list),

@@ -11,18 +11,19 @@ use super::customer_form::customer_form;
 use super::form::{Form, by_field, stale_form};
 use super::image_form::ImageForm;
 use super::refunds::{self, REFUND_PLANNED, RefundForm, read_pieces, read_refund};
+use super::sent_emails;
 use super::shipment_form::{self, IMAGES, shipment, to_confirm};
 use super::sign_in::refused;
 use crate::app::App;
 use crate::custom_orders::{self, CustomOrder};
-use crate::emails::{self, EmailFilter, EmailRow, SHOP};
+use crate::emails::{About, EmailRow};
 use crate::error::{Error, Result};
 use crate::fulfillment;
 use crate::http::{Path, Query};
 use crate::images::{self, ImageView};
 use crate::orders::{self, NewRestock, Order, OrderLine, OrderView, Status};
 use crate::payments::{self, PaymentView, RefundSubject, RefundView};
-use crate::types::ids::{EmailId, OrderId, ProductId, RestockId};
+use crate::types::ids::{OrderId, ProductId, RestockId};
 use crate::types::money::Cents;
 
 #[derive(Template)]
@@ -137,24 +138,6 @@ impl OrderPage<'_> {
     }
 }
 
-/// Label of an email kind.
-fn email_name(kind: &str) -> String {
-    let words = kind.replace('_', " ");
-    let mut chars = words.chars();
-    chars.next().map_or(String::new(), |first| {
-        first.to_uppercase().chain(chars).collect()
-    })
-}
-
-/// Label and badge color of an email's state.
-fn email_state(state: emails::EmailState) -> (&'static str, &'static str) {
-    match state {
-        emails::EmailState::Sent => ("sent", "good"),
-        emails::EmailState::Failed => ("failed", "bad"),
-        emails::EmailState::Queued | emails::EmailState::Sending => ("on its way", "due"),
-    }
-}
-
 /// `GET /admin/orders/{id}`: accepts an id, or a number such as `SB-1042`. With `?refund=whole`, the refund form is
 /// prefilled with all remaining pieces and money.
 pub async fn show(
@@ -210,17 +193,7 @@ async fn page(
     let mut conn = app.db.acquire().await?;
     let view = orders::view(&mut conn, id).await?;
     let (payments, refunds) = payments::of_subject(&mut conn, RefundSubject::Order(id)).await?;
-    let filter = EmailFilter {
-        order: Some(id),
-        limit: 50,
-        ..EmailFilter::default()
-    };
-    let (mut emails, _) = emails::list(&mut conn, &filter).await?;
-    for email in &mut emails {
-        if email.recipient == SHOP {
-            email.recipient.clone_from(&app.config.shop.email);
-        }
-    }
+    let emails = sent_emails::about(&mut conn, app, About::order(id)).await?;
     let images = match &view.shipment {
         Some(shipment) => images::list_views(&mut conn, &shipment.images).await?,
         None => Vec::new(),
@@ -398,28 +371,6 @@ pub async fn note(
     };
     tx.commit().await?;
     Ok(context.go_on(&path(&order), "The note is saved."))
-}
-
-/// `POST /admin/orders/{id}/resend`: sends an email of this order again.
-pub async fn resend(
-    State(app): State<App>,
-    context: AdminContext,
-    Path(id): Path<String>,
-    form: Form,
-) -> Result<Response> {
-    let mut tx = app.db.begin().await?;
-    let id = orders::resolve(&mut tx, &id).await?;
-    let order = orders::find(&mut tx, id).await?;
-    let order = order.ok_or(Error::NotFound("Order"))?;
-    let email = form.get("email").parse().map(EmailId);
-    let email = email.map_err(|_| Error::NotFound("Email"))?;
-    let found = emails::find(&mut tx, email).await?;
-    found
-        .filter(|found| found.row.order_id == Some(order.id))
-        .ok_or(Error::NotFound("Email"))?;
-    emails::send_again(&mut tx, &context.actor()?, email).await?;
-    tx.commit().await?;
-    Ok(context.go_on(&path(&order), "The email is sent again."))
 }
 
 /// `POST /admin/orders/{id}/undo`: undoes a manual sale. Redirects to the sell page if the form asks for it.

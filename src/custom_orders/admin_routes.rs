@@ -4,7 +4,8 @@
 //! later. The answer is 202 with the current custom order, whose quote state shows the pending change.
 
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use sqlx::{Postgres, Transaction};
 use utoipa::ToSchema;
@@ -18,6 +19,7 @@ use crate::app::App;
 use crate::auth::{Admin, Scope};
 use crate::error::answers::{BadRequest, BodyFailures, NotThere, TokenFailures};
 use crate::error::{Error, ErrorBody, Result};
+use crate::http::idempotency::{IdempotencyKey, Key, Owner, earlier_answer};
 use crate::http::texts::Prose;
 use crate::http::{Json, Page, Paging, Path, Query};
 use crate::orders::NewShipment;
@@ -30,6 +32,7 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(list))
         .routes(routes!(find))
         .routes(routes!(add_note))
+        .routes(routes!(write_message))
         .routes(routes!(quote, discard_quote))
         .routes(routes!(board))
         .routes(routes!(requote))
@@ -165,7 +168,7 @@ async fn answer(mut tx: Transaction<'static, Postgres>, id: CustomOrderId) -> Re
     Ok((status, Json(view)))
 }
 
-/// A note for the timeline.
+/// A note for the timeline, or a message to the customer.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct NewNote {
@@ -214,6 +217,52 @@ async fn add_note(
     let id = resolve(&mut tx, &id).await?;
     service::write_note(&mut tx, &admin.actor, id, &note.text).await?;
     answer(tx, id).await
+}
+
+/// Writes to the customer by email and keeps the message on the timeline. The customer's reply goes to the shop's mailbox.
+#[utoipa::path(
+    post,
+    operation_id = "write_to_customer",
+    path = "/api/admin/custom-orders/{id}/messages",
+    tag = "custom orders",
+    security(("bearer" = [])),
+    params(
+        ("id" = String, Path, description = "The id, or the number as CO-1042"),
+        ("Idempotency-Key" = Option<IdempotencyKey>, Header, nullable = false, description = "Any text that identifies this message"),
+    ),
+    request_body = NewNote,
+    responses(
+        DoneOrPlanned,
+        TokenFailures,
+        NotThere,
+        BadRequest,
+        BodyFailures,
+        (status = 422, body = ErrorBody, description = "The key was used for another message"),
+    )
+)]
+async fn write_message(
+    State(app): State<App>,
+    admin: Admin,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    Json(message): Json<NewNote>,
+) -> Result<Response> {
+    admin.may(Scope::CustomOrders)?;
+    let asked = format!("{id} {}", message.text);
+    let owner = Owner::actor(&admin.actor);
+    let key = Key::read(&headers, "message", &owner, asked.as_bytes())?;
+    let mut tx = app.db.begin().await?;
+    if let Some((status, answer)) = earlier_answer(&mut tx, key.as_ref()).await? {
+        return Ok((status, Json(answer)).into_response());
+    }
+    let id = resolve(&mut tx, &id).await?;
+    service::write_message(&mut tx, &app, &admin.actor, id, &message.text).await?;
+    let view = serde_json::to_value(view(&mut tx, id).await?).map_err(anyhow::Error::from)?;
+    if let Some(key) = &key {
+        key.keep(&mut tx, None, Some((200, &view))).await?;
+    }
+    tx.commit().await?;
+    Ok(Json(view).into_response())
 }
 
 /// Saves the draft of a quote. The customer gets it on approval.

@@ -31,7 +31,7 @@ pub use quotes::{
 pub use routes::router;
 pub use service::{
     CorrectedName, OrderedPiece, add_timeline_entry, complete, complete_piece, correct_name,
-    lock_piece, ship, ship_piece, start_production, unship_piece, write_note,
+    lock_piece, ship, ship_piece, start_production, unship_piece, write_message, write_note,
 };
 pub use store::{
     CustomOrderFilter, count_timeline_entries, count_to_do, find, find_by_order,

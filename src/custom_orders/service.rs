@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use sqlx::PgConnection;
+use uuid::Uuid;
 
 use super::customer_emails::{email_data, to_customer};
 use super::locks::{LockedCustomOrder, lock_of, locked, refused};
@@ -60,6 +61,32 @@ pub async fn write_note(
     store::add_timeline_entry(conn, id, "note", &actor.name, &text).await?;
     let more = json!({"note": text});
     locked.record(conn, actor, "custom_order.note", more).await
+}
+
+/// Writes to the customer: queues the email, and keeps the message on the timeline. Each call is another message.
+///
+/// # Errors
+/// A field error of `text`; 404 when there is no such custom order.
+pub async fn write_message(
+    conn: &mut PgConnection,
+    app: &App,
+    actor: &Actor,
+    id: CustomOrderId,
+    text: &str,
+) -> Result<CustomOrder> {
+    let text = check_prose("text", text, 1)?;
+    let locked = LockedCustomOrder::lock(conn, id).await?;
+    store::add_timeline_entry(conn, id, "message", &actor.name, &text).await?;
+    let email = Email::CustomOrderMessage {
+        custom_order: email_data(conn, app, &locked.custom_order).await?,
+        text: text.clone(),
+    };
+    let cause = Uuid::now_v7().to_string();
+    to_customer(conn, &locked.custom_order, &email, &cause).await?;
+    let more = json!({"message": text});
+    locked
+        .record(conn, actor, "custom_order.message", more)
+        .await
 }
 
 /// Starts production of a paid piece. Safe to repeat.

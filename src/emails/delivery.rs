@@ -121,10 +121,7 @@ pub async fn attempt(app: &App, id: EmailId) -> Result<Option<DeliveryAttempt>> 
         number: row.attempts,
         kind: row.kind.clone(),
         recipient: row.recipient.clone(),
-        about: About {
-            order: row.order_id,
-            custom_order: row.custom_order_id,
-        },
+        about: row.about(),
         outcome,
     }))
 }

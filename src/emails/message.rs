@@ -74,6 +74,11 @@ pub enum Email {
         custom_order: CustomOrderEmailData,
         reason: String,
     },
+    /// To the customer: the owner's own words.
+    CustomOrderMessage {
+        custom_order: CustomOrderEmailData,
+        text: String,
+    },
     /// To the customer: the custom order is rejected, with the reason.
     CustomOrderRejected {
         custom_order: CustomOrderEmailData,
@@ -133,6 +138,7 @@ impl Email {
             Email::CustomOrderApproved { .. } => "custom_order_approved",
             Email::PaymentReceived { .. } => "payment_received",
             Email::QuoteWithdrawn { .. } => "quote_withdrawn",
+            Email::CustomOrderMessage { .. } => "custom_order_message",
             Email::CustomOrderRejected { .. } => "custom_order_rejected",
             Email::CustomOrderShipped { .. } => "custom_order_shipped",
             Email::ShipmentCorrected { .. } => "shipment_corrected",

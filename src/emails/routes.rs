@@ -66,6 +66,7 @@ impl EmailView {
         ("state" = Option<String>, Query, description = "`queued`, `sending`, `sent` or `failed`", pattern = "^(queued|sending|sent|failed)?$"),
         ("kind" = Option<String>, Query, description = "As `order_confirmation`", max_length = 254, pattern = r"^[^\x00]*$"),
         ("order" = Option<String>, Query, description = "Only emails about this order: its id, or its number as SB-1042", max_length = 254, pattern = r"^[^\x00]*$"),
+        ("custom_order" = Option<String>, Query, description = "Only emails about this custom order: its id, or its number as CO-1042", max_length = 254, pattern = r"^[^\x00]*$"),
         ("recipient" = Option<String>, Query, description = "A part of the address", max_length = 254, pattern = r"^[^\x00]*$"),
         ("search" = Option<String>, Query, description = "A part of the address, or of the subject", max_length = 200, pattern = r"^[^\x00]*$"),
         Paging,
@@ -90,7 +91,8 @@ async fn list(State(app): State<App>, admin: Admin, query: Query) -> Result<Json
         (!text.is_empty()).then_some(text)
     };
     let (state, kind) = (text("state"), text("kind"));
-    let (order, recipient) = (text("order"), text("recipient"));
+    let (order, custom_order) = (text("order"), text("custom_order"));
+    let recipient = text("recipient");
     let search = query.search(&mut field_errors);
     let state = state.and_then(|text| {
         let state = EmailState::parse(&text);
@@ -111,10 +113,21 @@ async fn list(State(app): State<App>, admin: Admin, query: Query) -> Result<Json
         ),
         None => None,
     };
+    let custom_order = match custom_order {
+        Some(text) => Some(
+            store::find_custom_order(&mut conn, &text)
+                .await?
+                .ok_or_else(|| {
+                    Error::invalid("custom_order", "is not the id or number of a custom order")
+                })?,
+        ),
+        None => None,
+    };
     let filter = EmailFilter {
         state,
         kind,
         order,
+        custom_order,
         recipient,
         search: search.map(|word| subjects(&app, word)),
         shop: app.config.shop.email.clone(),

@@ -175,6 +175,15 @@ fn of_custom_orders() -> Vec<(&'static str, Email)> {
             },
         ),
         (
+            "custom_order_message",
+            Email::CustomOrderMessage {
+                custom_order: custom_order(),
+                text: "Here is a first drawing of the heron.\n\nWould you like the water in turquoise or in a darker \
+                       blue? Just answer this email."
+                    .to_owned(),
+            },
+        ),
+        (
             "custom_order_rejected",
             Email::CustomOrderRejected {
                 custom_order: custom_order(),

@@ -206,6 +206,14 @@ pub struct EmailRow {
 }
 
 impl EmailRow {
+    /// Order and custom order that it is about.
+    pub fn about(&self) -> About {
+        About {
+            order: self.order_id,
+            custom_order: self.custom_order_id,
+        }
+    }
+
     /// Reports whether the owner may send it again.
     pub fn may_resend(&self) -> bool {
         self.state.is_over() && self.withdrawn_at.is_none()
@@ -227,6 +235,7 @@ pub struct EmailFilter {
     pub state: Option<EmailState>,
     pub kind: Option<String>,
     pub order: Option<OrderId>,
+    pub custom_order: Option<CustomOrderId>,
     /// A part of the recipient's address.
     pub recipient: Option<String>,
     /// A part of the address or of the subject.
@@ -243,6 +252,7 @@ macro_rules! filter_condition {
         "where ($1::text is null or state = $1)
            and ($2::text is null or kind = $2)
            and ($3::uuid is null or order_id = $3)
+           and ($15::uuid is null or custom_order_id = $15)
            and ($4::text is null
                 or position(lower($4) in lower(case when recipient = 'shop' then $5 else recipient end)) > 0)
            and ($8::text is null
@@ -326,6 +336,7 @@ pub async fn list(conn: &mut PgConnection, filter: &EmailFilter) -> Result<(Vec<
             .as_ref()
             .map(|(_, subjects)| subjects.you_sold),
     )
+    .bind(filter.custom_order)
     .fetch_all(&mut *tx)
     .await?;
     let all = rows.first().map_or(0, |row| row.all);
@@ -343,6 +354,28 @@ pub async fn find_order(conn: &mut PgConnection, text: &str) -> Result<Option<Or
         Some(OrderKey::Number(number)) => number,
     };
     let id = sqlx::query_scalar("select id from orders where number = $1")
+        .bind(number)
+        .fetch_optional(conn)
+        .await?;
+    Ok(id)
+}
+
+/// Finds a custom order by its id or number (CO-1042). An id is not checked.
+///
+/// # Errors
+/// Database errors only.
+pub async fn find_custom_order(
+    conn: &mut PgConnection,
+    text: &str,
+) -> Result<Option<CustomOrderId>> {
+    if let Ok(id) = text.parse() {
+        return Ok(Some(CustomOrderId(id)));
+    }
+    let number = text.strip_prefix("CO-").map(str::parse::<i64>);
+    let Some(Ok(number)) = number else {
+        return Ok(None);
+    };
+    let id = sqlx::query_scalar("select id from custom_orders where number = $1")
         .bind(number)
         .fetch_optional(conn)
         .await?;

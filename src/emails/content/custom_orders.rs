@@ -195,6 +195,29 @@ pub fn quote_withdrawn(custom_order: &CustomOrderEmailData, reason: &str) -> Ema
     }
 }
 
+/// To the customer: the owner's own words. A reply goes to the shop.
+pub fn custom_order_message(
+    custom_order: &CustomOrderEmailData,
+    text: &str,
+    shop: &str,
+) -> EmailContent {
+    let mut blocks = vec![greeting(Some(&custom_order.customer_name))];
+    let lines = text.lines().filter(|line| !line.trim().is_empty());
+    blocks.extend(lines.map(|line| Block::Text(line.to_owned())));
+    blocks.push(Block::Details(vec![(
+        "Request",
+        custom_order.number.clone(),
+    )]));
+    blocks.extend(request_details(custom_order));
+    EmailContent {
+        subject: format!("About Your Custom Order - {shop}"),
+        preview: one_line(text, 100),
+        heading: "About your custom order".to_owned(),
+        blocks,
+        inside: false,
+    }
+}
+
 /// To the customer: the request is declined, with the owner's reason.
 pub fn custom_order_rejected(custom_order: &CustomOrderEmailData, reason: &str) -> EmailContent {
     let mut blocks = vec![

@@ -182,6 +182,9 @@ impl EmailContent {
                 custom_order,
                 reason,
             } => custom_orders::quote_withdrawn(custom_order, reason),
+            Email::CustomOrderMessage { custom_order, text } => {
+                custom_orders::custom_order_message(custom_order, text, shop)
+            }
             Email::CustomOrderRejected {
                 custom_order,
                 reason,

@@ -91,8 +91,11 @@ impl Bench {
         if page.contains(&format!("href=\"{}/approve\"", self.path)) {
             forms.push("approve".to_owned());
         }
-        // Notes and corrections are no steps.
-        forms.retain(|form| !["note", "shipment", "customer", "unship"].contains(&form.as_str()));
+        // Notes, messages and corrections are no steps.
+        let no_steps = [
+            "note", "message", "resend", "shipment", "customer", "unship",
+        ];
+        forms.retain(|form| !no_steps.contains(&form.as_str()));
         forms.sort();
         forms
     }

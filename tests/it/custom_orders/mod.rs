@@ -3,6 +3,7 @@
 mod corrections;
 mod lifecycle;
 mod links;
+mod messages;
 pub mod payment_links;
 mod payments;
 mod quotes;

@@ -212,6 +212,14 @@ const TWINS: &[(&str, Result<&str, &str>)] = &[
         "POST /admin/custom-orders/{id}/note",
         Ok("POST /api/admin/custom-orders/{id}/notes"),
     ),
+    (
+        "POST /admin/custom-orders/{id}/message",
+        Ok("POST /api/admin/custom-orders/{id}/messages"),
+    ),
+    (
+        "POST /admin/custom-orders/{id}/resend",
+        Ok("POST /api/admin/emails/{id}/resend"),
+    ),
     ("GET /admin/users", Ok("GET /api/admin/users")),
     ("POST /admin/users", Ok("POST /api/admin/users")),
     ("GET /admin/users/{id}", Ok("GET /api/admin/users/{id}")),
