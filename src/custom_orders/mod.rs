@@ -1,6 +1,7 @@
 //! Custom orders: pieces made on request, from the request through quote and payment to delivery. A quote is paid
 //! through a payment link and `payments`; a paid custom order has an ordinary order.
 mod admin_routes;
+mod copied_links;
 mod customer_emails;
 mod form;
 mod locks;
@@ -17,6 +18,7 @@ mod status_page;
 mod store;
 mod view;
 
+pub use copied_links::{MatchedLinks, match_copied_links};
 pub use customer_emails::{send_confirmation_again, send_corrected_shipment, send_not_shipped_yet};
 pub use locks::{lock_of, record};
 pub use new_quote::{NewQuote, Terms};

@@ -3,10 +3,10 @@
 mod quotes;
 
 pub use quotes::{
-    delete_draft, find_copied, find_current, find_custom_order_of_quote, find_draft, find_quote,
-    find_quote_of_link, find_stripe_request, foreign_quotes, has_closed_quote, list_hanging,
-    list_lapsed, quotes, record_failure, save_draft, set_asking, set_live, set_payment_in_progress,
-    set_quote_state,
+    CopiedQuote, delete_draft, find_copied, find_current, find_custom_order_of_quote, find_draft,
+    find_quote, find_quote_of_link, find_stripe_request, foreign_quotes, has_closed_quote,
+    list_copied_quotes, list_hanging, list_lapsed, quotes, record_failure, save_draft, set_asking,
+    set_copied_link, set_live, set_payment_in_progress, set_quote_state,
 };
 
 use sqlx::PgConnection;

@@ -21,7 +21,10 @@ pub use batch::Batch;
 pub use refusal::{Refusal, UploadError};
 pub use routes::{KeptImage, router};
 pub use serve::serve;
-pub use service::{ImageSweep, Kept, discard, keep, read, read_address, remove, render, sweep};
+pub use service::{
+    ImageSweep, Judged, Kept, discard, judge, keep, keep_judged, read, read_address, remove,
+    render, sweep,
+};
 pub use store::{find, find_views, hold, list_views};
 pub use upload::{Incoming, ReceivedFile, Upload, UploadedForm, read_form};
 

@@ -63,6 +63,64 @@ pub async fn keep(
     known_as: Option<ImageId>,
 ) -> Result<Kept, UploadError> {
     let prepared = prepare(storage, upload, known_as).await?;
+    Ok(keep_prepared(storage, db, prepared).await?)
+}
+
+/// An image that was judged, and is not stored.
+pub struct Judged(Prepared);
+
+impl Judged {
+    /// Id that the image has, or will have.
+    pub fn id(&self) -> &ImageId {
+        &self.0.id
+    }
+
+    /// Forgets the content, for a rehearsal in which it is not stored.
+    pub fn without_content(mut self) -> Judged {
+        self.0.content = Vec::new();
+        self
+    }
+
+    /// Inserts a row whose files are not stored. For a transaction that is rolled back.
+    ///
+    /// # Errors
+    /// Database errors only.
+    pub async fn insert_unstored(&self, conn: &mut PgConnection) -> Result<()> {
+        let storage_key = format!("{}-unstored", self.0.id);
+        store::insert(conn, &self.0, 1, &storage_key).await?;
+        Ok(())
+    }
+}
+
+/// Judges an image of the shop's own by limits of its own, and stores nothing.
+///
+/// # Errors
+/// A refusal; internal errors.
+pub async fn judge(
+    storage: &Storage,
+    content: Vec<u8>,
+    limits: MediaLimits,
+) -> Result<Judged, UploadError> {
+    if content.len() as u64 > limits.file_bytes {
+        return Err(Refusal::TooLarge.into());
+    }
+    let _reader = storage
+        .readers
+        .acquire()
+        .await
+        .map_err(anyhow::Error::from)?;
+    Ok(Judged(decode_all(storage, content, limits, None).await?))
+}
+
+/// Stores a judged image, as [`keep`] does. Safe to repeat.
+///
+/// # Errors
+/// 503 `media_unavailable` when the storage fails, with nothing stored.
+pub async fn keep_judged(storage: &Storage, db: &PgPool, judged: Judged) -> Result<Kept> {
+    keep_prepared(storage, db, judged.0).await
+}
+
+async fn keep_prepared(storage: &Storage, db: &PgPool, prepared: Prepared) -> Result<Kept> {
     let id = prepared.id.clone();
     if store::touch(&mut *db.acquire().await?, &id).await? {
         return Ok(Kept { id, is_new: false });
@@ -87,7 +145,16 @@ async fn prepare(
         .await
         .map_err(anyhow::Error::from)?;
     let content = upload.into_bytes().await?;
-    let limits = storage.limits();
+    decode_all(storage, content, storage.limits(), known_as).await
+}
+
+/// Decodes an image completely, once there is memory for it.
+async fn decode_all(
+    storage: &Storage,
+    content: Vec<u8>,
+    limits: MediaLimits,
+    known_as: Option<ImageId>,
+) -> Result<Prepared, UploadError> {
     // Measured first, because the decoding waits for as much memory as it needs.
     let (content, pixels) = storage
         .work(0, move || {

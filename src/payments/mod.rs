@@ -4,6 +4,7 @@
 mod admin_views;
 mod checkout;
 mod checkout_end;
+mod copied;
 mod countries;
 mod delayed;
 mod disputes;
@@ -24,6 +25,7 @@ mod takeover;
 
 pub use admin_views::{PaymentView, RefundView, of_subject};
 pub use checkout_end::{Cancelled, release_hold, settle_unheard};
+pub use copied::{AskedSessions, ask_copied_sessions, read_copied_refunds};
 pub use countries::country_warning;
 pub use events::{process_stored, run_again};
 pub use reconcile::{CheckoutSweep, Reconciled, reconcile, sweep};

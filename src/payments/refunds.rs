@@ -5,7 +5,7 @@ mod reports;
 mod send;
 mod store;
 
-pub use reports::{apply, charge_refunded, read_refunds, refund_changed, refunded};
+pub use reports::{apply, charge_refunded, keep, read_refunds, refund_changed, refunded};
 pub use send::send_refund;
 pub use store::list_unsent;
 

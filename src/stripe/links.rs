@@ -14,7 +14,7 @@ use stripe_payment::payment_link::{
 
 use super::checkout::countries;
 use super::client::{PAGE, Result, Stripe, StripeError, currency, unreadable};
-use super::payment_link::{self, NewPaymentLink, PaymentLink};
+use super::payment_link::{self, NewPaymentLink, OldPaymentLink, PaymentLink};
 use crate::types::ids::{CustomOrderId, QuoteId};
 use crate::types::money::Cents;
 
@@ -110,6 +110,28 @@ impl Stripe {
             for link in page.entries.iter().filter(|link| is_its(link)) {
                 found.push(read_payment_link(link)?.id);
             }
+            match page.entries.last() {
+                Some(link) if page.has_more => last = Some(read_payment_link(link)?),
+                _ => return Ok(found),
+            }
+        }
+        Err(too_many_links())
+    }
+
+    /// All payment links that the shop before this one made, newest first.
+    ///
+    /// # Errors
+    /// See [`StripeError`]; `Unknown` also when there are more links than are searched.
+    pub async fn list_old_payment_links(&self) -> Result<Vec<OldPaymentLink>> {
+        let mut found = Vec::new();
+        let mut last: Option<PaymentLink> = None;
+        for _ in 0..LINK_PAGES {
+            let mut request = ListPaymentLink::new().limit(PAGE);
+            if let Some(last) = &last {
+                request = request.starting_after(&last.id);
+            }
+            let page = self.page(&request, "payment link list").await?;
+            found.extend(page.entries.iter().filter_map(OldPaymentLink::read));
             match page.entries.last() {
                 Some(link) if page.has_more => last = Some(read_payment_link(link)?),
                 _ => return Ok(found),

@@ -18,7 +18,7 @@ pub use catalog::{Price, ProductParams};
 pub use client::{KEY_LIFETIME, Result, Stripe, StripeError, is_id};
 pub use events::EventPage;
 pub use lenient::read_json;
-pub use payment_link::{NewPaymentLink, PaymentLink};
+pub use payment_link::{NewPaymentLink, OldPaymentLink, PaymentLink};
 pub use refund::{Refund, RefundRequest, RefundStatus};
 pub use session::{
     COUNTRIES, NewSession, PaymentStatus, Session, SessionLine, SessionPiece, SessionStatus,

@@ -69,6 +69,29 @@ impl PaymentLink {
     }
 }
 
+/// A payment link that the shop before this one made: it names no quote.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OldPaymentLink {
+    pub link: PaymentLink,
+    /// The custom order that it names.
+    pub custom_order: Option<CustomOrderId>,
+}
+
+impl OldPaymentLink {
+    /// Reads a payment link. Returns `None` for one of ours, and without id or address.
+    pub fn read(json: &Value) -> Option<OldPaymentLink> {
+        let metadata = &json["metadata"];
+        if !metadata["quote_id"].is_null() {
+            return None;
+        }
+        let named = text(&metadata["custom_request_id"]).and_then(|id| id.parse().ok());
+        Some(OldPaymentLink {
+            link: PaymentLink::read(json)?,
+            custom_order: named.map(CustomOrderId),
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

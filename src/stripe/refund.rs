@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use stripe_core::refund::{CreateRefund, ListRefund};
+use stripe_types::{RangeBoundsTs, RangeQueryTs};
 
 use super::client::{PAGE, Result, Stripe, unreadable};
 use super::session::{amount, text};
@@ -97,6 +98,35 @@ impl Stripe {
         let mut refunds: Vec<Refund> = Vec::new();
         loop {
             let mut request = ListRefund::new().payment_intent(payment_intent).limit(PAGE);
+            if let Some(last) = refunds.last() {
+                request = request.starting_after(&last.id);
+            }
+            let page = self.page(&request, "refund list").await?;
+            for refund in &page.entries {
+                refunds.push(read_refund(refund)?);
+            }
+            if !page.has_more || page.entries.is_empty() {
+                return Ok(refunds);
+            }
+        }
+    }
+}
+
+impl Stripe {
+    /// All refunds made since a moment, newest first.
+    ///
+    /// # Errors
+    /// See [`StripeError`](super::StripeError).
+    pub async fn list_refunds_since(&self, since: DateTime<Utc>) -> Result<Vec<Refund>> {
+        let bounds = RangeBoundsTs {
+            gte: Some(since.timestamp()),
+            ..RangeBoundsTs::default()
+        };
+        let mut refunds: Vec<Refund> = Vec::new();
+        loop {
+            let mut request = ListRefund::new()
+                .created(RangeQueryTs::Bounds(bounds))
+                .limit(PAGE);
             if let Some(last) = refunds.last() {
                 request = request.starting_after(&last.id);
             }

@@ -8,7 +8,7 @@ use sqlx::PgConnection;
 use sqlx::types::Json;
 
 use crate::custom_orders::new_quote::Terms;
-use crate::custom_orders::{PendingAction, Quote, QuoteState};
+use crate::custom_orders::{PendingAction, Quote, QuoteState, Status};
 use crate::error::Result;
 use crate::stripe::NewPaymentLink;
 use crate::types::ids::{CustomOrderId, QuoteId};
@@ -367,4 +367,44 @@ pub async fn foreign_quotes(conn: &mut PgConnection, currency: Currency) -> Resu
         _ => format!("{count} open quotes in {code}"),
     };
     Ok(found.into_iter().map(words).collect())
+}
+
+/// A quote that was copied from another shop, with the status of its custom order.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub struct CopiedQuote {
+    pub id: QuoteId,
+    pub custom_order_id: CustomOrderId,
+    pub state: QuoteState,
+    pub status: Status,
+    pub link_url: Option<String>,
+}
+
+/// All copied quotes, the oldest first.
+pub async fn list_copied_quotes(conn: &mut PgConnection) -> Result<Vec<CopiedQuote>> {
+    let quotes = sqlx::query_as(
+        "select q.id, q.custom_order_id, q.state, c.status, q.link_url
+         from custom_order_quotes q
+         join custom_orders c on c.id = q.custom_order_id
+         where q.is_copied
+         order by q.created_at, q.id",
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(quotes)
+}
+
+/// Records the id of a copied quote's link. Returns false where it is known, or is another quote's.
+pub async fn set_copied_link(conn: &mut PgConnection, id: QuoteId, link: &str) -> Result<bool> {
+    let done = sqlx::query(
+        "update custom_order_quotes
+         set link_id = $2, updated_at = now()
+         where id = $1
+           and link_id is null
+           and not exists (select from custom_order_quotes other where other.link_id = $2)",
+    )
+    .bind(id)
+    .bind(link)
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected() == 1)
 }

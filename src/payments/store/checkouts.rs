@@ -319,3 +319,36 @@ pub async fn postpone(conn: &mut PgConnection, order: OrderId, error: &str) -> R
         .await?;
     Ok(())
 }
+
+/// The session of a copied order that is unpaid.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub struct CopiedSession {
+    pub order_id: OrderId,
+    pub session_id: String,
+    pub hold_until: DateTime<Utc>,
+}
+
+/// The sessions of copied orders that are unpaid, the oldest first.
+pub async fn list_copied_sessions(conn: &mut PgConnection) -> Result<Vec<CopiedSession>> {
+    let sessions = sqlx::query_as(
+        "select c.order_id, c.session_id, c.hold_until
+         from checkouts c
+         join orders o on o.id = c.order_id
+         where c.request is null
+           and c.session_id like 'cs\\_%'
+           and o.paid_at is null
+         order by o.created_at, o.id",
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(sessions)
+}
+
+/// Returns true when the order has taken money.
+pub async fn is_paid(conn: &mut PgConnection, order: OrderId) -> Result<bool> {
+    let is_paid = sqlx::query_scalar("select paid_at is not null from orders where id = $1")
+        .bind(order)
+        .fetch_one(conn)
+        .await?;
+    Ok(is_paid)
+}
