@@ -7,6 +7,7 @@
 //! - [`admin`]: the admin's pages, and the figures of its dashboard
 //! - [`worker`]: every background job and the cron schedule, on one screen
 //! - [`system`]: API for operators: events, jobs, holds, audit log, health
+//! - [`django`]: takeover of the Django shop that this one replaces
 //! - [`fulfillment`]: shipping and delivery of orders, custom orders included
 //! - [`payments`]: payments: checkout sessions, Stripe's events, refunds
 //! - [`custom_orders`]: pieces made on request, from the request through the quote to the shipment
@@ -37,6 +38,7 @@ pub mod cli;
 pub mod config;
 pub mod custom_orders;
 pub mod db;
+pub mod django;
 pub mod emails;
 pub mod error;
 pub mod fulfillment;

@@ -13,7 +13,8 @@ mod tokens;
 mod users;
 
 pub use password::{
-    Hashed, Holder, generate as generate_password, hash as hash_password, hash_generated,
+    Hashed, Holder, NOBODY as NO_PASSWORD, generate as generate_password, hash as hash_password,
+    hash_generated,
 };
 pub use role::Role;
 pub use routes::router;

@@ -17,8 +17,9 @@ const COST: (u32, u32, u32) = (19 * 1024, 2, 1);
 /// Limits concurrent hashes, each of which takes 19 MiB: a burst of sign-ins queues instead of exhausting memory.
 static HASHING: Semaphore = Semaphore::const_new(2);
 
-/// Hash for unknown accounts. It is all zeros, so no password matches it, but the check takes as long as any other.
-const NOBODY: &str = "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+/// Hash of no password, for accounts that have none yet or are unknown. It is all zeros, so no password matches it, but the
+/// check takes as long as any other.
+pub const NOBODY: &str = "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
 /// Password length in characters. The minimum is NIST's minimum for a password without a second factor, less three,
 /// because a second factor is offered and attempts are throttled. The maximum keeps an attempt cheap to read.

@@ -2,6 +2,7 @@
 
 mod catalog;
 mod health;
+mod import_django;
 mod lighters;
 mod progress;
 mod serve;
@@ -47,6 +48,8 @@ enum Command {
     /// Import or export the catalog
     #[command(subcommand)]
     Catalog(catalog::Catalog),
+    /// Take over the Django shop that this one replaces; can be repeated until the switch
+    ImportDjango(import_django::ImportDjango),
     /// Manage API tokens for programs
     #[command(subcommand)]
     Token(tokens::TokenCommand),
@@ -163,6 +166,7 @@ async fn dispatch(command: Command, config: Config) -> anyhow::Result<ExitCode> 
             shop.close().await?;
         }
         Command::Catalog(command) => return catalog::run(command, config).await,
+        Command::ImportDjango(command) => return import_django::run(command, config).await,
         Command::Token(command) => tokens::run(command, config).await?,
         Command::Admin(command) => users::run(command, config).await?,
         Command::Stock(Stock::Check) => return catalog::check_stock(config).await,

@@ -14,6 +14,8 @@ pub struct DatabaseConfig {
     /// Address of PostgreSQL itself, when `url` leads through a pooler.
     pub direct_url: Option<Secret>,
     pub max_connections: u32,
+    /// Address of the Django shop's database, for its import.
+    pub django_url: Option<Secret>,
 }
 
 impl DatabaseConfig {
@@ -21,6 +23,7 @@ impl DatabaseConfig {
         let config = DatabaseConfig {
             url: reader.text("DATABASE_URL").map(Secret::new),
             direct_url: reader.text("DATABASE_DIRECT_URL").map(Secret::new),
+            django_url: reader.text("DJANGO_DATABASE_URL").map(Secret::new),
             max_connections: reader.parsed(
                 "DATABASE_MAX_CONNECTIONS",
                 20,

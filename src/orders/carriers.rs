@@ -50,6 +50,14 @@ pub fn tracking_page(carrier: &str, number: Option<&str>) -> Option<String> {
     Some(format!("{}{}", known.tracking_page, joined(number?)))
 }
 
+/// The public tracking page of a known carrier for a number that was never checked: none where the number is more than
+/// letters, digits, spaces and hyphens, which would change the address.
+pub fn usual_tracking_page(carrier: &str, number: Option<&str>) -> Option<String> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || c == ' ' || c == '-';
+    let number = number.filter(|number| number.len() <= 100 && number.chars().all(is_plain))?;
+    tracking_page(carrier, Some(number))
+}
+
 /// The carrier whose tracking numbers have this form. `None` for a form of several carriers, or of none.
 ///
 /// `ship.js` says the same while a number is typed; `tests/data/tracking-numbers.json` holds both to it.

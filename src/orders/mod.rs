@@ -24,7 +24,7 @@ mod view;
 
 pub use admin_routes::router;
 pub use browse::{OrderTab, browse, count_to_do};
-pub use carriers::{CARRIERS, Carrier, recognize};
+pub use carriers::{CARRIERS, Carrier, recognize, usual_tracking_page};
 pub use cart::Cart;
 pub use customers::{
     CorrectedAddress, CorrectedCustomer, CustomerCorrection, correct_customer, in_words,

@@ -6,6 +6,7 @@ mod catalog;
 mod chaos;
 mod checkout;
 mod custom_orders;
+mod django;
 mod docs;
 mod emails;
 mod fuzz;

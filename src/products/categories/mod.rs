@@ -45,7 +45,7 @@ pub struct CountedCategory {
 }
 
 /// Normalizes a name for comparison: case, accents and extra spaces are ignored.
-pub(super) fn name_key(name: &str) -> String {
+pub fn name_key(name: &str) -> String {
     let chars = name.nfkd().filter(|c| !is_combining_mark(*c));
     let lower = chars.collect::<String>().to_lowercase();
     lower.split_whitespace().collect::<Vec<_>>().join(" ")

@@ -8,6 +8,6 @@ mod reconcile;
 mod refund_reversals;
 mod refunds;
 mod settlement;
-mod stripe_requests;
+pub mod stripe_requests;
 mod takeover;
 mod webhook;

@@ -132,9 +132,7 @@ async fn every_request_we_make_is_one_that_stripe_takes() {
     closed.expect("a closed link");
 
     let requests = shop.stripe.requests();
-    for request in &requests {
-        assert_eq!(faults_of(request), [""; 0], "{request:#?}");
-    }
+    assert_taken(&requests);
     let seen: BTreeSet<&str> = requests
         .iter()
         .map(|request| request.operation.as_str())
@@ -223,6 +221,13 @@ async fn at_stripe(shop: &Shop, id: &Value) -> Value {
         .fetch_one(&shop.db)
         .await
         .expect("an object")
+}
+
+/// Fails unless Stripe would take each of these requests.
+pub fn assert_taken(requests: &[Request]) {
+    for request in requests {
+        assert_eq!(faults_of(request), [""; 0], "{request:#?}");
+    }
 }
 
 /// Errors that Stripe would find in a request.
