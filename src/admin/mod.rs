@@ -22,6 +22,7 @@ mod fingerprint;
 mod form;
 mod image_form;
 mod layout;
+mod lighters;
 mod manual_sale;
 mod once;
 mod order;
@@ -179,6 +180,9 @@ pub fn routes() -> Vec<AdminRoute> {
         act("/admin/products", Staff, products::change_many),
         page("/admin/new-product", Staff, product::show_new),
         act("/admin/new-product", Staff, product::create),
+        page("/admin/import-lighters", Staff, lighters::show),
+        act("/admin/import-lighters", Staff, lighters::look),
+        act("/admin/import-lighters/make", Staff, lighters::make),
         page("/admin/products/{id}", Staff, product::show),
         act("/admin/products/{id}", Staff, product::change),
         act("/admin/products/{id}/schedule", Staff, product_actions::schedule),

@@ -56,7 +56,7 @@ pub(super) async fn import(app: &App, command: &ImportLighters) -> anyhow::Resul
     let files = find_files(&command.dir, &mut faults)?;
     anyhow::ensure!(
         !files.is_empty() || !faults.is_empty(),
-        "there is no file in {}",
+        "there is no photograph in {}",
         command.dir.display()
     );
     let mut named = Vec::new();
@@ -76,8 +76,11 @@ pub(super) async fn import(app: &App, command: &ImportLighters) -> anyhow::Resul
             faults.push(FileFault::new(file, why));
         }
     }
-    let (groups, found) = lighters::group(named);
-    faults.extend(found);
+    let (groups, found): (Vec<_>, Vec<_>) = lighters::group(named)
+        .into_iter()
+        .map(|group| (group.files, group.faults))
+        .unzip();
+    faults.extend(found.into_iter().flatten());
     let done = make(app, command, &groups, &images, faults).await;
     let is_kept = matches!(done, Ok(Outcome::Made(_)));
     if !is_kept {

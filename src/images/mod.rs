@@ -4,6 +4,7 @@
 //! again. Only its pixels are kept, so neither metadata nor hidden content survives. The result is stored once under
 //! the hash of its content; a job makes the renditions. Reference `images (id)` with a foreign key to keep an image.
 //! Unreferenced images are deleted one day after their last upload.
+mod archive;
 mod batch;
 mod color;
 mod intake;
@@ -17,6 +18,7 @@ mod service;
 mod store;
 mod upload;
 
+pub use archive::Archive;
 pub use batch::Batch;
 pub use refusal::{Refusal, UploadError};
 pub use routes::{KeptImage, router};
@@ -26,7 +28,9 @@ pub use service::{
     render, sweep,
 };
 pub use store::{find, find_views, hold, list_views};
-pub use upload::{Incoming, ReceivedFile, Upload, UploadedForm, read_form};
+pub use upload::{
+    FormLimits, Incoming, ReceivedFile, Upload, UploadedForm, read_form, read_form_within,
+};
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;

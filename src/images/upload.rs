@@ -10,6 +10,7 @@ use tokio::io::{AsyncWriteExt, BufWriter};
 
 use super::intake::{self, HEAD_BYTES};
 use super::refusal::Refusal;
+use crate::config::MediaLimits;
 use crate::error::{Code, Error, FieldError, Result};
 use crate::http::{arriving, too_large};
 use crate::storage::{Storage, unavailable};
@@ -34,6 +35,19 @@ pub struct UploadedForm {
     pub file_names: Vec<String>,
     /// Number of files in that field beyond the limit.
     pub surplus: usize,
+    /// Zip files of that field, where the form takes them.
+    pub archives: Vec<std::fs::File>,
+}
+
+/// What a form may carry.
+#[derive(Clone, Copy, Debug)]
+pub struct FormLimits {
+    /// Number of files.
+    pub files: usize,
+    /// All files together, in bytes.
+    pub bytes: u64,
+    /// A file named `.zip` is taken as it is.
+    pub takes_archives: bool,
 }
 
 impl UploadedForm {
@@ -152,9 +166,29 @@ pub async fn read_form(
     request: Request,
     files_field: &str,
 ) -> Result<UploadedForm> {
+    let MediaLimits {
+        file_bytes, files, ..
+    } = storage.limits();
+    let limits = FormLimits {
+        files,
+        bytes: file_bytes * files as u64,
+        takes_archives: false,
+    };
+    read_form_within(storage, request, files_field, limits).await
+}
+
+/// As [`read_form`], with other limits than those of visitors. The limit of a single image stays.
+///
+/// # Errors
+/// As [`read_form`].
+pub async fn read_form_within(
+    storage: &Storage,
+    request: Request,
+    files_field: &str,
+    limits: FormLimits,
+) -> Result<UploadedForm> {
     let boundary = boundary(&request)?;
-    let limits = storage.limits();
-    let most = limits.file_bytes * limits.files as u64 + MARGIN;
+    let most = limits.bytes + MARGIN;
     let mut multipart = Multipart::new(arriving(request, most), boundary);
     let mut form = UploadedForm::default();
     let mut room = MARGIN as usize;
@@ -174,6 +208,18 @@ pub async fn read_form(
                 let text = String::from_utf8(text)
                     .map_err(|_| Error::Invalid(vec![FieldError::new(&name, "Must be UTF-8.")]))?;
                 form.fields.push((name, text));
+            }
+            Some(file_name)
+                if name == files_field && limits.takes_archives && is_zip(file_name) =>
+            {
+                let mut file = tokio::fs::File::from_std(storage.temporary_file()?);
+                while let Some(part) = field.chunk().await.map_err(malformed)? {
+                    let written = file.write_all(&part).await;
+                    written.map_err(|error| unavailable(error, "writing an upload"))?;
+                }
+                let flushed = file.flush().await;
+                flushed.map_err(|error| unavailable(error, "writing an upload"))?;
+                form.archives.push(file.into_std().await);
             }
             Some(file_name) if name == files_field && !file_name.is_empty() => {
                 // Files over the limit are counted and not written to the disk.
@@ -199,6 +245,10 @@ pub async fn read_form(
         }
     }
     Ok(form)
+}
+
+fn is_zip(file_name: &str) -> bool {
+    file_name.to_ascii_lowercase().ends_with(".zip")
 }
 
 /// Cuts a file name to a length that fits into a message, and keeps its ending.

@@ -4,12 +4,16 @@
 //! Nothing is kept between the steps: files are named and grouped, their images are stored, the result is compared with the
 //! catalog, and then all products are made, or none.
 
+mod drafts;
 mod names;
 mod plan;
+mod routes;
 mod store;
 
-pub use names::{FileFault, NamedFile, group, read_name};
+pub use drafts::{LighterDraft, drafts};
+pub use names::{FileFault, FileGroup, NamedFile, group, read_name};
 pub use plan::{Matching, PlannedLighter, Step, Summary, apply, plan};
+pub(super) use routes::router;
 
 use crate::types::ids::ImageId;
 use crate::types::money::Cents;

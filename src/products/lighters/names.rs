@@ -137,8 +137,17 @@ fn read_side(text: &str) -> Result<u8, String> {
         .ok_or_else(|| format!("has a side that is none from 1 to {MAX_IMAGES}: “{text}”"))
 }
 
-/// Sorts files by the products that they show, and by their sides. A product with a fault is left out.
-pub fn group(files: Vec<NamedFile>) -> (Vec<Vec<NamedFile>>, Vec<FileFault>) {
+/// The files of one product.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileGroup {
+    /// By their sides. There is at least one.
+    pub files: Vec<NamedFile>,
+    /// Reasons not to make the product as the names tell.
+    pub faults: Vec<FileFault>,
+}
+
+/// Sorts files by the products that they show, and by their sides.
+pub fn group(files: Vec<NamedFile>) -> Vec<FileGroup> {
     let mut groups: BTreeMap<(i16, String, String), Vec<NamedFile>> = BTreeMap::new();
     for file in files {
         let key = (
@@ -148,16 +157,12 @@ pub fn group(files: Vec<NamedFile>) -> (Vec<Vec<NamedFile>>, Vec<FileFault>) {
         );
         groups.entry(key).or_default().push(file);
     }
-    let (mut whole, mut faults) = (Vec::new(), Vec::new());
-    for mut sides in groups.into_values() {
-        sides.sort_by(|a, b| (a.side, &a.file).cmp(&(b.side, &b.file)));
-        let found = faults_of(&sides);
-        match found.is_empty() {
-            true => whole.push(sides),
-            false => faults.extend(found),
-        }
-    }
-    (whole, faults)
+    let sorted = |mut files: Vec<NamedFile>| {
+        files.sort_by(|a, b| (a.side, &a.file).cmp(&(b.side, &b.file)));
+        let faults = faults_of(&files);
+        FileGroup { files, faults }
+    };
+    groups.into_values().map(sorted).collect()
 }
 
 /// Faults of the files of one product, which are sorted by side.
@@ -270,12 +275,21 @@ mod tests {
             let read = |path: &&str| read_name(path, Some(1), Currency::USD).expect(path);
             paths.iter().map(read).collect()
         };
-        let (groups, faults) = group(files(&[
+        let split = |groups: Vec<FileGroup>| {
+            let (whole, faulty): (Vec<_>, Vec<_>) = groups
+                .into_iter()
+                .partition(|group| group.faults.is_empty());
+            let whole: Vec<Vec<NamedFile>> = whole.into_iter().map(|group| group.files).collect();
+            let faults: Vec<FileFault> =
+                faulty.into_iter().flat_map(|group| group.faults).collect();
+            (whole, faults)
+        };
+        let (groups, faults) = split(group(files(&[
             "B_C_55-1.png",
             "A_C_55.0-2.png",
             "a_c_55-3.png",
             "A_C_55.00-1.webp",
-        ]));
+        ])));
         let sides: Vec<Vec<u8>> = groups
             .iter()
             .map(|group| group.iter().map(|file| file.side).collect())
@@ -283,14 +297,14 @@ mod tests {
         assert_eq!(sides, [vec![1, 2, 3], vec![1]]);
         assert_eq!(faults, []);
 
-        let (groups, faults) = group(files(&[
+        let (groups, faults) = split(group(files(&[
             "A_C_55-1.png",
             "A_C_55-1.webp",
             "B_C_55-1.png",
             "B_C_60-2.png",
             "D_C_55-2.png",
             "E_C_55-1.png",
-        ]));
+        ])));
         assert_eq!(groups.len(), 1);
         let told: Vec<String> = faults
             .iter()

@@ -9,12 +9,13 @@ use super::Lighter;
 use super::store::{self, KnownProduct};
 use crate::audit::Actor;
 use crate::error::{Error, FieldError, Result};
+use crate::images;
 use crate::products::categories::{self, Category, CategoryInput, name_key};
 use crate::products::fields::{self, CategoryKey, Parsed};
 use crate::products::input::{MAX_IMAGES, NAME_CHARS, ProductInput};
 use crate::products::inventory::{self, StockCause, StockReason};
 use crate::products::service;
-use crate::types::ids::ProductId;
+use crate::types::ids::{ImageId, ProductId};
 use crate::types::money::{Cents, Currency};
 
 /// Characters that stand for an apostrophe. A category is found without them.
@@ -92,6 +93,11 @@ pub async fn plan(
     matching: &Matching,
 ) -> Result<Vec<PlannedLighter>> {
     store::wait_for_others(conn).await?;
+    let named: Vec<ImageId> = lighters
+        .iter()
+        .flat_map(|lighter| lighter.images.iter().cloned())
+        .collect();
+    let known = images::hold(conn, &named).await?;
     let products = store::products(conn).await?;
     let categories = store::categories(conn).await?;
     let mut field_errors = Vec::new();
@@ -101,6 +107,13 @@ pub async fn plan(
             field_errors.push(FieldError::new(format!("products[{index}].{field}"), why));
         };
         let lighter = check(lighter, matching.currency, &mut fault);
+        if lighter
+            .images
+            .iter()
+            .any(|image| !known.contains_key(image))
+        {
+            fault("images", "There is no such image.".to_owned());
+        }
         let category = match find_category(&lighter.category, &categories, matching) {
             Ok(category) => category.cloned(),
             Err(why) => {

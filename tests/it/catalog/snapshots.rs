@@ -69,6 +69,11 @@ async fn writes(snapshots: &mut Snapshots, admin: &Client, shop: &Shop) {
             .send(name, admin, Method::PATCH, path, &body)
             .await;
     }
+    let another = admin.uploads(&[&jpeg(91, 60)]).await.json[0]["id"].clone();
+    let file = json!({"name": "mini/Blue-Jay_Earths-Hue_47.5-1.png", "image": another});
+    let lighters = json!({"files": [file], "draft": true, "dry_run": true});
+    let path = "/api/admin/lighters/";
+    snapshots.post("lighters", admin, path, &lighters).await;
 }
 
 async fn reads(snapshots: &mut Snapshots, client: &Client) {

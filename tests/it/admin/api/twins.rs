@@ -87,6 +87,15 @@ const TWINS: &[(&str, Result<&str, &str>)] = &[
     ("POST /admin/products", Ok("PATCH /api/admin/products")),
     ("GET /admin/new-product", Err(FORM)),
     ("POST /admin/new-product", Ok("POST /api/products")),
+    ("GET /admin/import-lighters", Err(FORM)),
+    (
+        "POST /admin/import-lighters",
+        Ok("POST /api/admin/images, POST /api/admin/lighters"),
+    ),
+    (
+        "POST /admin/import-lighters/make",
+        Ok("POST /api/admin/lighters"),
+    ),
     (
         "GET /admin/products/{id}",
         Ok("GET /api/admin/products/{id}, GET /api/products/{id}/stock"),

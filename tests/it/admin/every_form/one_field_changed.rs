@@ -6,9 +6,10 @@ use super::{Scene, World, another, routes, shown};
 use crate::support::{at_once, heavy};
 
 /// Forms by which pieces come into stock.
-const STOCKING: [&str; 3] = [
+const STOCKING: [&str; 4] = [
     "/admin/products/{id}/stock",
     "/admin/new-product",
+    "/admin/import-lighters/make",
     "/admin/orders/{id}/undo",
 ];
 

@@ -7,6 +7,9 @@ use super::{Scene, World, another, routes, rows, shown, state};
 use crate::support::forms::Form;
 use crate::support::{at_once, heavy};
 
+/// The form that stores photographs, and shows what could be made of them.
+const PREVIEW: &str = "/admin/import-lighters";
+
 /// The tables in which two states differ.
 fn changed<'a>(
     before: &'a BTreeMap<String, (i64, String)>,
@@ -65,6 +68,10 @@ async fn tried_as_it_is(world: &World, route: &str, is_touched: bool) -> Result<
     let again = form.send(client).await;
     let changes = state(shop).await;
     let twice = changed(&once, &changes);
+    // A preview: a repeat renews the time for which its photographs are kept, and is answered by a page of its own.
+    if route == PREVIEW && twice == ["public.images"] && rows(&once) == rows(&changes) {
+        return Ok(true);
+    }
     if !twice.is_empty() {
         return Err(format!("took effect twice: {twice:?}"));
     }

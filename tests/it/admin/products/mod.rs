@@ -2,6 +2,7 @@
 
 mod categories;
 mod images;
+mod lighters;
 mod list;
 
 use serde_json::{Value, json};

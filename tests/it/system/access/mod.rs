@@ -325,6 +325,8 @@ fn twins() -> Vec<(Method, &'static str, Scope, Value)> {
             json!({"shipments": [{"order": "SB-1001", "carrier": "USPS"}]})),
         (Method::PATCH, "/api/admin/products", Scope::Catalog, json!({"action": "archive", "ids": ["sunrise"]})),
         (post(), "/api/admin/products/{id}/duplicate", Scope::Catalog, nothing.clone()),
+        (post(), "/api/admin/lighters", Scope::Catalog,
+            json!({"files": [{"name": "classic/A_B_55-1.png", "image": IMAGE}], "dry_run": true})),
         (post(), "/api/admin/products/{id}/images", Scope::Catalog, images.clone()),
         (Method::PUT, "/api/admin/products/{id}/images", Scope::Catalog, images),
         (post(), "/api/admin/products/{id}/images/{image}/up", Scope::Catalog, nothing.clone()),

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use crate::support::Shop;
 
 /// Every route with its methods. What is added to the shop is added here.
-const ROUTES: [(&str, &[&str]); 91] = [
+const ROUTES: [(&str, &[&str]); 92] = [
     ("/api/admin/audit", &["get"]),
     ("/api/admin/categories", &["get", "put"]),
     ("/api/admin/categories/{id}/down", &["post"]),
@@ -63,6 +63,7 @@ const ROUTES: [(&str, &[&str]); 91] = [
     ("/api/admin/orders/{id}/undo", &["post"]),
     ("/api/admin/orders/{id}/unship", &["post"]),
     ("/api/admin/images", &["post"]),
+    ("/api/admin/lighters", &["post"]),
     ("/api/admin/products", &["get", "patch"]),
     ("/api/admin/products/{id}", &["get"]),
     ("/api/admin/products/{id}/duplicate", &["post"]),
