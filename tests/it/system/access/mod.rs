@@ -237,6 +237,12 @@ fn later_routes() -> Vec<(Method, &'static str, Scope, Value)> {
         ),
         (
             post.clone(),
+            "/api/admin/custom-orders/{id}/messages",
+            custom,
+            json!({"text": "Which blue?"}),
+        ),
+        (
+            post.clone(),
             "/api/admin/custom-orders/{id}/resolve",
             custom,
             Value::Null,

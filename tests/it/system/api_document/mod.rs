@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use crate::support::Shop;
 
 /// Every route with its methods. What is added to the shop is added here.
-const ROUTES: [(&str, &[&str]); 92] = [
+const ROUTES: [(&str, &[&str]); 93] = [
     ("/api/admin/audit", &["get"]),
     ("/api/admin/categories", &["get", "put"]),
     ("/api/admin/categories/{id}/down", &["post"]),
@@ -22,6 +22,7 @@ const ROUTES: [(&str, &[&str]); 92] = [
     ("/api/admin/custom-orders/{id}/complete", &["post"]),
     ("/api/admin/custom-orders/{id}/customer", &["patch"]),
     ("/api/admin/custom-orders/{id}/email", &["get"]),
+    ("/api/admin/custom-orders/{id}/messages", &["post"]),
     ("/api/admin/custom-orders/{id}/notes", &["post"]),
     ("/api/admin/custom-orders/{id}/payments", &["get"]),
     ("/api/admin/custom-orders/{id}/quote", &["delete", "put"]),
