@@ -16,6 +16,7 @@ mod custom_order_board;
 mod custom_order_emails;
 mod custom_orders;
 mod customer_form;
+pub mod customers;
 mod dashboard;
 pub mod figures;
 mod fingerprint;
@@ -34,6 +35,7 @@ mod product_images;
 mod products;
 mod refunds;
 mod review_items;
+mod search;
 mod sent_emails;
 mod settings;
 mod ship_many;
@@ -223,6 +225,10 @@ pub fn routes() -> Vec<AdminRoute> {
         ),
         act("/admin/custom-orders/{id}/refund", Owner, custom_orders::refund),
 
+        page("/admin/search", Staff, search::show),
+        page("/admin/customers/{id}", Staff, search::customer),
+        page("/admin/customers/{id}/export", Owner, search::export),
+
         page("/admin/review-items", Staff, review_items::list),
         act("/admin/review-items/{id}/resolve", Staff, review_items::resolve),
 
@@ -276,12 +282,13 @@ pub struct NavItem {
     pub access: Access,
 }
 
-/// The navigation in display order. Phones show the first three at the bottom and the others in a menu.
+/// The navigation in display order. Phones show the first four at the bottom and the others in a menu.
 #[rustfmt::skip]
 pub const NAVIGATION: &[NavItem] = &[
     NavItem { path: "/admin", name: "Today", access: Access::Staff, icon: "M4 11l8-7 8 7v9h-5v-6h-6v6H4z" },
     NavItem { path: "/admin/orders", name: "Orders", access: Access::Staff, icon: "M4 8l8-4 8 4v8l-8 4-8-4zM4 8l8 4 8-4M12 12v8" },
     NavItem { path: "/admin/sell", name: "Sell", access: Access::Staff, icon: "M3 12V4h8l10 10-8 8zM7.500 8h.010" },
+    NavItem { path: "/admin/search", name: "Search", access: Access::Staff, icon: "M10.500 17a6.500 6.500 0 100-13 6.500 6.500 0 000 13zM15.500 15.500L20 20" },
     NavItem { path: "/admin/products", name: "Products", access: Access::Staff, icon: "M4 12V4h8l8 8-8 8zM8.500 8.500h.01" },
     NavItem { path: "/admin/categories", name: "Categories", access: Access::Staff, icon: "M4 4h7v7H4zM13 4h7v7h-7zM4 13h7v7H4zM13 13h7v7h-7z" },
     NavItem { path: "/admin/custom-orders", name: "Custom orders", access: Access::Staff, icon: "M12 20l-8-9 3-6h10l3 6zM4 11h16M9 11l3 9 3-9-3-6z" },

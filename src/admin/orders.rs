@@ -88,7 +88,7 @@ pub fn happened(entry: &TimelineEntry) -> &str {
 }
 
 /// Pieces of an order on one line: `Sunrise, 2 × Turtle`.
-fn bought(lines: &[Line]) -> String {
+pub(super) fn bought(lines: &[Line]) -> String {
     let pieces = lines.iter().map(|line| match line.quantity {
         1 => line.name.clone(),
         quantity => format!("{quantity} × {}", line.name),
@@ -97,7 +97,7 @@ fn bought(lines: &[Line]) -> String {
 }
 
 /// Customer and place of an order on one line: `Ann Lee · Portland, OR`.
-fn recipient(order: &Order) -> String {
+pub(super) fn recipient(order: &Order) -> String {
     let names = [&order.customer_name, &order.shipping_name, &order.email];
     let name = names.into_iter().flatten().next().cloned();
     let place = order.address().and_then(|address| address.place());
@@ -109,7 +109,7 @@ fn recipient(order: &Order) -> String {
 }
 
 /// Lines whose images a row shows: up to four, or three and the number of the others.
-fn thumbnails(lines: &[Line]) -> &[Line] {
+pub(super) fn thumbnails(lines: &[Line]) -> &[Line] {
     match lines.len() {
         ..=4 => lines,
         _ => &lines[..3],

@@ -73,7 +73,7 @@ pub fn stripe(product: &Product) -> (&'static str, &'static str) {
 }
 
 /// Image for a list: a small rendition if this shop hosts the image.
-fn image(product: &Product) -> Option<String> {
+pub(super) fn image(product: &Product) -> Option<String> {
     match product.images.first() {
         Some(image) => Some(images::url(&image.id, 320)),
         None => product.primary_image.clone(),

@@ -37,7 +37,8 @@ pub use service::{
 };
 pub use store::{
     CustomOrderFilter, count_timeline_entries, count_to_do, find, find_by_order,
-    find_custom_order_of_quote, find_quote_of_link, foreign_quotes, list, lock,
+    find_custom_order_of_quote, find_quote_of_link, foreign_quotes, list, list_by_email, lock,
+    search_customers,
 };
 pub use view::{Column, CustomOrderView, Moves, columns, resolve, view};
 

@@ -14,6 +14,7 @@ use sqlx::PgConnection;
 use super::{CustomOrder, CustomOrderTimelineEntry, NewCustomOrder, Status};
 use crate::db;
 use crate::error::Result;
+use crate::orders::FoundCustomer;
 use crate::types::ids::{CustomOrderId, ImageId, OrderId};
 
 /// All columns of a custom order.
@@ -222,6 +223,50 @@ pub async fn list(
     .await?;
     let all = rows.first().map_or(0, |row| row.all);
     Ok((rows.into_iter().map(|row| row.custom_order).collect(), all))
+}
+
+/// Finds the customers of the latest 200 custom orders with a part of their name or email address.
+///
+/// # Errors
+/// Database errors only.
+pub async fn search_customers(conn: &mut PgConnection, search: &str) -> Result<Vec<FoundCustomer>> {
+    let found = sqlx::query_as(
+        "select email, name, 'CO-' || number as key, created_at
+         from custom_orders
+         where search_fold(name) like search_fold($1)
+            or search_fold(email) like search_fold($1)
+         order by created_at desc
+         limit 200",
+    )
+    .bind(db::like(search))
+    .fetch_all(conn)
+    .await?;
+    Ok(found)
+}
+
+/// Lists the custom orders under an email address, newest first.
+///
+/// # Errors
+/// Database errors only.
+pub async fn list_by_email(
+    conn: &mut PgConnection,
+    email: &str,
+    limit: i64,
+) -> Result<Vec<CustomOrder>> {
+    let custom_orders = sqlx::query_as(concat!(
+        "select ",
+        columns!(),
+        "
+         from custom_orders
+         where lower(email) = lower($1)
+         order by created_at desc, id desc
+         limit $2"
+    ))
+    .bind(email)
+    .bind(limit)
+    .fetch_all(conn)
+    .await?;
+    Ok(custom_orders)
 }
 
 /// Counts custom orders waiting for an answer, paid pieces not yet shipped, and custom orders with open review

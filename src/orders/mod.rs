@@ -48,8 +48,9 @@ pub use shipments::{
 };
 pub use shipping::Zone;
 pub use store::{
-    OrderFilter, PlacedLine, add_timeline_entry, find, find_id, find_shipment, held_lines,
-    is_refunded_in_full, last_carrier, lines, list, lock, not_returned,
+    FoundCustomer, OrderFilter, PlacedLine, add_timeline_entry, find, find_id, find_shipment,
+    held_lines, is_refunded_in_full, last_carrier, lines, list, list_by_email, lock, not_returned,
+    search_customers,
 };
 pub use view::{OrderView, resolve, view};
 

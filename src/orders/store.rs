@@ -10,7 +10,8 @@ pub use lines::{
 };
 pub(super) use lists::matches;
 pub use lists::{
-    ExportedLine, ExportedOrder, OrderFilter, SearchTerms, add_lines, list, list_lines, list_paid,
+    ExportedLine, ExportedOrder, FoundCustomer, OrderFilter, SearchTerms, add_lines, list,
+    list_by_email, list_lines, list_paid, search_customers,
 };
 
 use serde_json::Value;

@@ -123,6 +123,7 @@ pub fn router(app: App, pages: Option<Router>) -> Router {
         .merge(emails::router())
         .merge(images::router())
         .merge(admin::figures::router())
+        .merge(admin::customers::router())
         .merge(system::router())
         .merge(auth::router())
         .split_for_parts();

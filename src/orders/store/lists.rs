@@ -245,6 +245,67 @@ pub async fn list(
     Ok((orders, all))
 }
 
+/// A customer in an order or custom order that a search found.
+#[derive(Debug, sqlx::FromRow)]
+pub struct FoundCustomer {
+    pub email: String,
+    pub name: Option<String>,
+    /// Number of the order or custom order.
+    pub key: String,
+    pub created_at: DateTime<Utc>,
+}
+
+/// Finds the customers of the latest 200 orders with a part of their name or email address.
+///
+/// # Errors
+/// Database errors only.
+pub async fn search_customers(conn: &mut PgConnection, search: &str) -> Result<Vec<FoundCustomer>> {
+    // Behind a pooler, only a transaction keeps an unnamed statement and its values together.
+    let mut tx = conn.begin().await?;
+    let found = sqlx::query_as(
+        "select email, customer_name as name, 'SB-' || number as key, created_at
+         from orders
+         where email is not null
+           and search_fold(' ' || coalesce(email, '') || ' ' || coalesce(customer_name, '') || ' '
+                           || coalesce(shipping_name, '')) like search_fold($1)
+         order by created_at desc
+         limit 200",
+    )
+    .persistent(false)
+    .bind(pattern(search))
+    .fetch_all(&mut *tx)
+    .await?;
+    Ok(found)
+}
+
+/// Lists the orders under an email address, newest first.
+///
+/// # Errors
+/// Database errors only.
+pub async fn list_by_email(
+    conn: &mut PgConnection,
+    email: &str,
+    limit: i64,
+) -> Result<Vec<ListedOrder>> {
+    let mut orders: Vec<ListedOrder> = sqlx::query_as(concat!(
+        "select ",
+        columns!(),
+        ", ",
+        to_pack!(),
+        " as is_to_pack
+         from orders
+         where lower(email) = lower($1)
+         order by created_at desc, id desc
+         limit $2"
+    ))
+    .bind(email)
+    .bind(limit)
+    .fetch_all(&mut *conn)
+    .await?;
+    add_lines(conn, &mut orders).await?;
+    Ok(orders)
+}
+
 /// Reads the lines of listed orders.
 pub async fn add_lines(conn: &mut PgConnection, orders: &mut [ListedOrder]) -> Result<()> {
     #[derive(sqlx::FromRow)]

@@ -11,6 +11,7 @@ pub mod orders;
 mod pages;
 mod products;
 mod repeated_forms;
+mod search;
 mod second_factor;
 mod sessions;
 mod settings;

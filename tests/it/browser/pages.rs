@@ -152,6 +152,7 @@ async fn world() -> World {
         ("/admin/orders/{id}/packing-slip", "SB-1001".to_owned()),
         ("/admin/products/{id}", sunrise),
         ("/admin/custom-orders/{id}", "CO-1001".to_owned()),
+        ("/admin/customers/{id}", "SB-1001".to_owned()),
         ("/admin/custom-orders/{id}/approve", "CO-1002".to_owned()),
         ("/admin/custom-orders/{id}/email", "CO-1002".to_owned()),
         (
@@ -177,7 +178,7 @@ async fn world() -> World {
 }
 
 /// Pages whose route is not all there is to see.
-const MORE: [(&str, &str); 20] = [
+const MORE: [(&str, &str); 22] = [
     ("order-shipped", "/admin/orders/SB-1002"),
     ("order-by-hand", "/admin/orders/SB-1003"),
     ("orders-all", "/admin/orders?tab=all"),
@@ -188,6 +189,8 @@ const MORE: [(&str, &str); 20] = [
     ),
     ("sell-a-piece", "/admin/sell?piece=sunrise"),
     ("sell-two-pieces", "/admin/sell?piece=sunrise&piece=raven"),
+    ("search-found", "/admin/search?search=e"),
+    ("search-none", "/admin/search?search=nobody"),
     ("sell-none", "/admin/sell?search=nobody"),
     ("products-all", "/admin/products?show=all"),
     ("products-none", "/admin/products?search=nobody"),
@@ -357,6 +360,7 @@ async fn every_page(width: u32) {
         let elsewhere = [
             "/admin/assets/{name}",
             "/admin/orders.csv",
+            "/admin/customers/{id}/export",
             "/admin/second-factor",
         ];
         if route.method != Method::GET

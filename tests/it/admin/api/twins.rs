@@ -81,6 +81,20 @@ const TWINS: &[(&str, Result<&str, &str>)] = &[
         "POST /admin/custom-orders/{id}/refund",
         Ok("POST /api/admin/custom-orders/{id}/refund"),
     ),
+    (
+        "GET /admin/search",
+        Ok(
+            "GET /api/admin/orders, GET /api/admin/custom-orders, GET /api/admin/products, GET /api/admin/customers",
+        ),
+    ),
+    (
+        "GET /admin/customers/{id}",
+        Ok("GET /api/admin/customers/{key}"),
+    ),
+    (
+        "GET /admin/customers/{id}/export",
+        Ok("GET /api/admin/customers/{key}"),
+    ),
     ("GET /admin/sell", Ok("GET /api/admin/products")),
     ("POST /admin/sell", Ok("POST /api/admin/orders")),
     ("GET /admin/products", Ok("GET /api/admin/products")),

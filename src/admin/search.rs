@@ -1,0 +1,118 @@
+//! One search over orders, products, custom orders and customers, and the page of a customer.
+
+use askama::Template;
+use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+
+use super::context::AdminContext;
+use super::customers::{self, Customer, CustomerView};
+use crate::app::App;
+use crate::custom_orders::{self, CustomOrder, CustomOrderFilter};
+use crate::error::Result;
+use crate::http::{Path, Query};
+use crate::orders::{self, ListedOrder, OrderTab};
+use crate::products::{self, Product, ProductQuery, ProductTab};
+
+/// Results shown of each kind.
+const SHOWN: i64 = 8;
+
+#[derive(Default)]
+struct Found {
+    orders: Vec<ListedOrder>,
+    custom_orders: Vec<CustomOrder>,
+    products: Vec<Product>,
+    customers: Vec<Customer>,
+}
+
+impl Found {
+    fn is_empty(&self) -> bool {
+        self.orders.is_empty()
+            && self.custom_orders.is_empty()
+            && self.products.is_empty()
+            && self.customers.is_empty()
+    }
+}
+
+#[derive(Template)]
+#[template(path = "search.html", config = "src/admin/askama.toml")]
+struct SearchPage<'a> {
+    context: &'a AdminContext,
+    search: String,
+    found: Found,
+}
+
+#[derive(Template)]
+#[template(path = "customer.html", config = "src/admin/askama.toml")]
+struct CustomerPage<'a> {
+    context: &'a AdminContext,
+    view: CustomerView,
+}
+
+/// `GET /admin/search`
+pub async fn show(State(app): State<App>, context: AdminContext, query: Query) -> Result<Response> {
+    let search = super::query_text(&query, "search");
+    let found = match search.is_empty() {
+        true => Found::default(),
+        false => find(&app, &search).await?,
+    };
+    context.show(&SearchPage {
+        context: &context,
+        search,
+        found,
+    })
+}
+
+async fn find(app: &App, search: &str) -> Result<Found> {
+    let mut conn = app.db.acquire().await?;
+    let custom_orders = CustomOrderFilter {
+        search: Some(search.to_owned()),
+        limit: SHOWN,
+        ..CustomOrderFilter::default()
+    };
+    let products = ProductQuery {
+        kind: ProductTab::All,
+        sort: None,
+        search: search.to_owned(),
+        category: None,
+        lighter_type: None,
+        low_stock: 0,
+        page: 1,
+        page_size: SHOWN,
+    };
+    let limit = usize::try_from(SHOWN).expect("a small number");
+    Ok(Found {
+        orders: orders::browse(&mut conn, OrderTab::All, Some(search), SHOWN, 0).await?,
+        custom_orders: custom_orders::list(&mut conn, &custom_orders).await?.0,
+        products: products::browse(&mut conn, &products).await?.1,
+        customers: customers::search(&mut conn, search, limit).await?,
+    })
+}
+
+/// `GET /admin/customers/{id}`: the customer of an order or custom order.
+pub async fn customer(
+    State(app): State<App>,
+    context: AdminContext,
+    Path(key): Path<String>,
+) -> Result<Response> {
+    let view = customers::view(&mut *app.db.acquire().await?, &key).await?;
+    context.show(&CustomerPage {
+        context: &context,
+        view,
+    })
+}
+
+/// `GET /admin/customers/{id}/export`: everything about a customer as a JSON file, for their request to see it.
+pub async fn export(State(app): State<App>, Path(key): Path<String>) -> Result<Response> {
+    let view = customers::view(&mut *app.db.acquire().await?, &key).await?;
+    let json = serde_json::to_vec_pretty(&view).map_err(anyhow::Error::from)?;
+    let file = format!(
+        "attachment; filename=\"customer-{}.json\"",
+        view.customer.key
+    );
+    let headers = [
+        (header::CONTENT_TYPE, "application/json".to_owned()),
+        (header::CONTENT_DISPOSITION, file),
+    ];
+    Ok((headers, json).into_response())
+}
