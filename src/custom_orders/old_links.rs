@@ -12,6 +12,7 @@ use crate::error::Result;
 use crate::jobs::{self, Job};
 use crate::orders::{self, Receipt, Settlement};
 use crate::review_items::Kind;
+use crate::stripe::Session;
 use crate::types::ids::{CustomOrderId, QuoteId};
 use crate::types::money::Cents;
 
@@ -24,8 +25,18 @@ pub struct LinkPayment<'a> {
 }
 
 impl LinkPayment<'_> {
+    /// A session of a link, as far as it tells the quote.
+    pub fn of(session: &Session) -> LinkPayment<'_> {
+        let without_tax = |total: Cents| Cents(total.0 - session.amount_tax.0);
+        LinkPayment {
+            link: session.payment_link.as_deref(),
+            amount: session.amount_total.map(without_tax),
+            currency: &session.currency,
+        }
+    }
+
     /// Returns true for a payment over the quote's amount.
-    fn is_as_quoted(&self, quote: &Quote) -> bool {
+    pub(super) fn is_as_quoted(&self, quote: &Quote) -> bool {
         self.amount == Some(quote.total()) && self.currency == quote.currency
     }
 

@@ -10,6 +10,7 @@ use tracing::{info, warn};
 
 use super::customer_emails::{email_data, quote_email_data, to_customer};
 use super::locks::{custom_order_of, locked};
+use super::old_links::LinkPayment;
 use super::quotes::{close, first_key, move_on, valid_until};
 use super::{PendingAction, Quote, QuoteState, Status, store};
 use crate::app::App;
@@ -18,7 +19,7 @@ use crate::error::{Code, Error, Result};
 use crate::jobs::{self, Job};
 use crate::review_items::{self, Kind, NewItem};
 use crate::settings;
-use crate::stripe::{self, NewPaymentLink, PaymentLink, SessionStatus, StripeError};
+use crate::stripe::{self, NewPaymentLink, PaymentLink, Session, SessionStatus, StripeError};
 use crate::types::ids::{CustomOrderId, QuoteId};
 
 /// Time after which the sweep queues the job of an unfinished link again.
@@ -161,7 +162,7 @@ fn is_to_close(quote: &Quote) -> bool {
 }
 
 /// Closes the link of a quote and, for a copied one, every link that the other shop made for its custom order. Returns true
-/// when a session of one was completed.
+/// when a session was completed that pays the quote, or may.
 async fn close_all_at_stripe(app: &App, quote: &Quote) -> Result<bool, StripeError> {
     let mut links: Vec<String> = quote.link_id.iter().cloned().collect();
     if quote.is_copied {
@@ -176,31 +177,34 @@ async fn close_all_at_stripe(app: &App, quote: &Quote) -> Result<bool, StripeErr
     }
     let mut completed = false;
     for link in links {
-        completed |= close_at_stripe(app, &link).await?;
+        let sessions = close_at_stripe(app, &link).await?;
+        // A copied link may have been paid before over another amount, which was refunded and decides nothing.
+        completed |= sessions
+            .iter()
+            .any(|session| !quote.is_copied || LinkPayment::of(session).is_as_quoted(quote));
     }
     Ok(completed)
 }
 
-/// Deactivates a link, so that it opens no more pages, and expires its open sessions. Returns true when one of them was
-/// completed.
-async fn close_at_stripe(app: &App, link: &str) -> Result<bool, StripeError> {
+/// Deactivates a link, so that it opens no more pages, and expires its open sessions. Returns those that were completed.
+async fn close_at_stripe(app: &App, link: &str) -> Result<Vec<Session>, StripeError> {
     match app.stripe.deactivate_payment_link(link).await {
         Ok(()) => {}
         // The link belongs to another account, so nobody can pay through it here.
-        Err(error) if error.is_missing() => return Ok(false),
+        Err(error) if error.is_missing() => return Ok(Vec::new()),
         Err(error) => return Err(error),
     }
-    let mut completed = false;
+    let mut completed = Vec::new();
     for session in app.stripe.list_link_sessions(link).await? {
         let ended = match session.status {
             SessionStatus::Open => app.stripe.expire_session(&session.id).await?,
             _ => session,
         };
         match ended.status {
-            SessionStatus::Complete => completed = true,
+            SessionStatus::Complete => completed.push(ended),
             SessionStatus::Expired => {}
             // A payment is in progress; the next attempt sees its outcome.
-            status => {
+            ref status => {
                 return Err(StripeError::Unknown(format!(
                     "session {} is {status}",
                     ended.id

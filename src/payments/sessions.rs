@@ -220,7 +220,7 @@ pub async fn delayed_payment_failed(
             custom_orders::delayed_payment_failed(conn, app, quote).await?
         }
         Some(Purpose::OldLink(id)) => {
-            let payment = link_payment(&session);
+            let payment = LinkPayment::of(&session);
             if let Some(quote) = custom_orders::find_quote_paid_by(conn, id, &payment).await? {
                 custom_orders::delayed_payment_failed(conn, app, quote).await?;
             }
@@ -339,7 +339,7 @@ async fn settle_old_link(
     session: &Session,
 ) -> Result<()> {
     if !session.is_paid() {
-        let paid = custom_orders::find_quote_paid_by(conn, id, &link_payment(session)).await?;
+        let paid = custom_orders::find_quote_paid_by(conn, id, &LinkPayment::of(session)).await?;
         if let (SessionStatus::Complete, Some(quote)) = (&session.status, paid) {
             custom_orders::delayed_payment_began(conn, app, quote).await?;
         }
@@ -355,16 +355,6 @@ async fn settle_old_link(
     record(conn, &payment, session, outcome).await?;
     let why = "its custom order is in the database now";
     review_items::settle(conn, &unknown_cause(session), "stripe", why).await
-}
-
-/// A session of a payment link, as far as it tells the quote.
-fn link_payment(session: &Session) -> LinkPayment<'_> {
-    let without_tax = |total: Cents| Cents(total.0 - session.amount_tax.0);
-    LinkPayment {
-        link: session.payment_link.as_deref(),
-        amount: session.amount_total.map(without_tax),
-        currency: &session.currency,
-    }
 }
 
 /// Records what became of a locked, new payment for a custom order.

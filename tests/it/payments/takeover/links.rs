@@ -219,6 +219,14 @@ async fn the_payment_of_a_custom_order_marked_as_paid_by_hand_is_not_paid_twice(
     }
     old.copies_quote("paid", &link).await;
     old.pays(&link).await;
+    let event = old.shop.event("checkout.session.completed").await;
+    let old = Arc::new(old);
+    let posts = (0..9).map(|n| {
+        let (old, mut event) = (old.clone(), event.clone());
+        event["id"] = json!(format!("evt_{}", n % 3));
+        async move { old.shop.webhook(&event).await.status }
+    });
+    assert_eq!(at_once(posts).await, [200; 9]);
     settles(&old.shop).await;
     assert!(old.refunded().await.is_empty());
     let total: (i64, i64) = sqlx::query_as("select total, unit_price from orders, order_lines")
@@ -247,6 +255,36 @@ async fn a_copied_quote_that_is_withdrawn_closes_a_link_whose_id_nobody_knew() {
     assert_eq!(answer.status, 202, "{}", answer.text);
     settles(&old.shop).await;
     assert_eq!(old.status().await, "pending");
+    assert!(!old.is_active(&link).await);
+}
+
+#[tokio::test]
+async fn a_copied_quote_is_withdrawn_though_an_earlier_link_of_another_price_was_paid() {
+    let (old, link) = OldLinks::quoted().await;
+    let earlier = old.link(7000).await;
+    old.pays(&earlier).await;
+    settles(&old.shop).await;
+    assert_eq!(old.refunded().await, [7000]);
+    let admin = old.shop.admin(&[Scope::CustomOrders]).await;
+    let path = format!("/api/admin/custom-orders/{}/withdraw", old.id);
+    let answer = admin.post(&path, &json!({"reason": "no beads"})).await;
+    assert_eq!(answer.status, 202, "{}", answer.text);
+    settles(&old.shop).await;
+    assert_eq!(old.status().await, "pending");
+    assert!(!old.is_active(&link).await && !old.is_active(&earlier).await);
+}
+
+#[tokio::test]
+async fn a_copied_quote_that_is_paid_while_it_is_withdrawn_stays_paid() {
+    let (old, link) = OldLinks::quoted().await;
+    let admin = old.shop.admin(&[Scope::CustomOrders]).await;
+    let path = format!("/api/admin/custom-orders/{}/withdraw", old.id);
+    let answer = admin.post(&path, &json!({"reason": ""})).await;
+    assert_eq!(answer.status, 202, "{}", answer.text);
+    old.pays(&link).await;
+    settles(&old.shop).await;
+    assert_eq!(old.status().await, "paid");
+    assert!(old.refunded().await.is_empty());
     assert!(!old.is_active(&link).await);
 }
 
