@@ -155,21 +155,21 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(find_customer))
 }
 
-/// Customers of a search, the latest first; at most 50.
+/// Customers, the latest first; at most 50.
 #[derive(Serialize, ToSchema)]
 struct FoundCustomers {
     #[schema(max_items = 50)]
     results: Vec<Customer>,
 }
 
-/// Finds customers by a part of their name or email address.
+/// Lists the latest customers, or those with a part of their name or email address.
 #[utoipa::path(
     get,
     operation_id = "search_customers",
     path = "/api/admin/customers",
     tag = "customers",
     security(("bearer" = [])),
-    params(("search" = String, Query, description = "A part of the name or the email address", min_length = 1, max_length = 200, pattern = r"^[^\x00]*$")),
+    params(("search" = Option<String>, Query, description = "A part of the name or the email address", max_length = 200, pattern = r"^[^\x00]*$")),
     responses((status = 200, body = FoundCustomers), BadRequest, TokenFailures)
 )]
 async fn search_customers(
@@ -183,7 +183,7 @@ async fn search_customers(
     if !field_errors.is_empty() {
         return Err(Error::Invalid(field_errors));
     }
-    let text = text.ok_or_else(|| Error::invalid("search", "is required"))?;
+    let text = text.unwrap_or_default();
     let results = search(&mut *app.db.acquire().await?, &text, 50).await?;
     Ok(Json(FoundCustomers { results }))
 }
@@ -192,19 +192,19 @@ async fn search_customers(
 #[utoipa::path(
     get,
     operation_id = "find_customer",
-    path = "/api/admin/customers/{key}",
+    path = "/api/admin/customers/{id}",
     tag = "customers",
     security(("bearer" = [])),
-    params(("key" = String, Path, description = "Number of any of their orders or custom orders, as SB-1042 or CO-1017")),
+    params(("id" = String, Path, description = "Number of any of their orders or custom orders, as SB-1042 or CO-1017")),
     responses((status = 200, body = CustomerView), TokenFailures, NotThere)
 )]
 async fn find_customer(
     State(app): State<App>,
     admin: Admin,
-    Path(key): Path<String>,
+    Path(id): Path<String>,
 ) -> Result<Json<CustomerView>> {
     allow(&admin)?;
-    let view = view(&mut *app.db.acquire().await?, &key).await?;
+    let view = view(&mut *app.db.acquire().await?, &id).await?;
     Ok(Json(view))
 }
 

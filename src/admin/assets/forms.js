@@ -1,5 +1,6 @@
 // Forms of the admin. They work without this script. It disables the buttons of a submitted form until the response
-// arrives, asks before unsaved text is left, and keeps what was typed when the session is over or the shop refuses.
+// arrives, asks before unsaved text is left, and keeps what was typed when the session is over or the shop refuses. It closes
+// the menu of a phone, too.
 (() => {
   "use strict";
 
@@ -223,6 +224,17 @@
     for (const form of [...sent.keys()]) release(form);
     leaving = null;
     if (event.persisted) settle();
+  });
+
+  // The menu of a phone closes by Escape and by a tap beside it.
+  const menu = document.querySelector(".thumb details");
+  document.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape" || !menu?.open) return;
+    menu.open = false;
+    menu.querySelector("summary").focus();
+  });
+  document.addEventListener("click", (event) => {
+    if (menu?.open && !menu.contains(event.target)) menu.open = false;
   });
 
   settle();

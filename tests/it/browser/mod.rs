@@ -4,6 +4,7 @@
 //! `BROWSER_SHOTS=FOLDER` they leave an image of each page there, and what it weighs.
 
 mod drafts;
+mod menu;
 mod pages;
 mod shipping;
 mod uploads;

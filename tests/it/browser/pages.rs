@@ -188,7 +188,7 @@ const MORE: [(&str, &str); 22] = [
         "/admin/orders/ship?order=SB-1001&order=SB-1005",
     ),
     ("sell-a-piece", "/admin/sell?piece=sunrise"),
-    ("sell-two-pieces", "/admin/sell?piece=sunrise&piece=raven"),
+    ("sell-two-pieces", "/admin/sell?piece=sunrise&piece=fern"),
     ("search-found", "/admin/search?search=e"),
     ("search-none", "/admin/search?search=nobody"),
     ("sell-none", "/admin/sell?search=nobody"),

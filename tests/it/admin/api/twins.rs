@@ -89,11 +89,11 @@ const TWINS: &[(&str, Result<&str, &str>)] = &[
     ),
     (
         "GET /admin/customers/{id}",
-        Ok("GET /api/admin/customers/{key}"),
+        Ok("GET /api/admin/customers/{id}"),
     ),
     (
         "GET /admin/customers/{id}/export",
-        Ok("GET /api/admin/customers/{key}"),
+        Ok("GET /api/admin/customers/{id}"),
     ),
     ("GET /admin/sell", Ok("GET /api/admin/products")),
     ("POST /admin/sell", Ok("POST /api/admin/orders")),

@@ -255,6 +255,18 @@ fn later_routes() -> Vec<(Method, &'static str, Scope, Value)> {
         ),
         (
             get.clone(),
+            "/api/admin/customers",
+            Scope::OrdersRead,
+            Value::Null,
+        ),
+        (
+            get.clone(),
+            "/api/admin/customers/{id}",
+            Scope::OrdersRead,
+            Value::Null,
+        ),
+        (
+            get.clone(),
             "/api/admin/review-items",
             Scope::OrdersRead,
             Value::Null,
@@ -449,6 +461,7 @@ fn path_of(route: &str) -> String {
     let id = match route {
         "/api/categories/{id}" => "1",
         route if route.starts_with("/api/admin/orders/") => "SB-1001",
+        "/api/admin/customers/{id}" => "CO-1001",
         route if route.starts_with("/api/admin/custom-orders/") => "CO-1001",
         "/api/admin/emails/{id}" | "/api/admin/emails/{id}/resend" => EMAIL,
         route if route.starts_with("/api/admin/review-items/") => EMAIL,
