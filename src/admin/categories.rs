@@ -110,7 +110,14 @@ pub async fn change(
 ) -> Result<Response> {
     let changed = async {
         let mut tx = app.db.begin().await?;
-        let input = CategoryInput::parse(read(&form), Write::Patch);
+        let mut fields = read(&form);
+        let known = categories::list(&mut tx).await?;
+        let own = known.iter().find(|known| known.category.id == id);
+        if own.is_some_and(|own| own.category.slug == form.get("slug")) {
+            // It stays, even one that was copied from another shop and would not be allowed anew.
+            fields.remove("slug");
+        }
+        let input = CategoryInput::parse(fields, Write::Patch);
         let changed = categories::change(&mut tx, &context.actor()?, id, input).await?;
         tx.commit().await?;
         Ok(changed)

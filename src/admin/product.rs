@@ -333,7 +333,11 @@ async fn save(
     version: i64,
     form: &Form,
 ) -> Result<Product> {
-    let (fields, field_errors) = read(form, app.config.shop.currency);
+    let (mut fields, field_errors) = read(form, app.config.shop.currency);
+    if form.get("slug") == product.slug {
+        // It stays, even one that was copied from another shop and would not be allowed anew.
+        fields.remove("slug");
+    }
     let mut input = ProductInput::parse(fields, Write::Patch, &[], app.config.shop.currency);
     if form.get("slug").is_empty() {
         input.value.slug = Some(String::new());

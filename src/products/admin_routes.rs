@@ -5,6 +5,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use sqlx::PgConnection;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -16,6 +17,7 @@ use super::input::{MAX_BATCH, ProductInput, WholeProduct};
 use super::inventory::{self, StockInput};
 use super::paging::{CatalogPage, PAGE_SIZE, PageRequest};
 use super::service::{self, BulkAction};
+use super::slugs::is_slug;
 use super::views::{AdminView, MovementView, StockView};
 use super::{Product, listing, store};
 use crate::app::App;
@@ -101,6 +103,22 @@ async fn patch(
     write(app, admin, &id, body, Write::Patch).await
 }
 
+/// Leaves out a slug that would not be allowed anew where it is the product's own: it was copied from another shop, and a
+/// client may send back a whole product.
+async fn without_own_slug(
+    conn: &mut PgConnection,
+    id: &str,
+    mut body: Map<String, Value>,
+) -> Result<Map<String, Value>> {
+    let slug = body.get("slug").and_then(Value::as_str);
+    if let Some(slug) = slug.filter(|slug| !is_slug(slug))
+        && store::find(conn, id).await?.slug == slug
+    {
+        body.remove("slug");
+    }
+    Ok(body)
+}
+
 async fn write(
     app: App,
     admin: CatalogAdmin,
@@ -112,8 +130,9 @@ async fn write(
     if body.contains_key("expected_inventory_count") {
         admin.token.may(Scope::Stock)?;
     }
-    let input = ProductInput::parse(body, write, &admin.bases(&app), app.config.shop.currency);
     let mut tx = app.db.begin().await?;
+    let body = without_own_slug(&mut tx, id, body).await?;
+    let input = ProductInput::parse(body, write, &admin.bases(&app), app.config.shop.currency);
     let product = service::change(&mut tx, &admin.actor, id, admin.version, input).await?;
     tx.commit().await?;
     Ok(admin.respond(product))

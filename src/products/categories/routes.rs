@@ -18,7 +18,7 @@ use crate::http::{Json, Path};
 use crate::products::extract::{
     AdminReadFailures, CatalogAdmin, ReadFailures, StorefrontRequest, WriteFailures,
 };
-use crate::products::fields::{CategoryKey, Parsed, Write};
+use crate::products::fields::{CategoryKey, Write};
 use crate::products::paging::{CatalogPage, PageRequest};
 use crate::products::slugs::is_slug;
 
@@ -96,7 +96,7 @@ async fn replace(
     Path(id): Path<i64>,
     Json(body): Json<Map<String, Value>>,
 ) -> Result<Json<Category>> {
-    write(app, admin, id, CategoryInput::parse(body, Write::Replace)).await
+    write(app, admin, id, body, Write::Replace).await
 }
 
 /// Changes the given fields.
@@ -109,16 +109,26 @@ async fn patch(
     Path(id): Path<i64>,
     Json(body): Json<Map<String, Value>>,
 ) -> Result<Json<Category>> {
-    write(app, admin, id, CategoryInput::parse(body, Write::Patch)).await
+    write(app, admin, id, body, Write::Patch).await
 }
 
 async fn write(
     app: App,
     admin: CatalogAdmin,
     id: i64,
-    input: Parsed<CategoryInput>,
+    mut body: Map<String, Value>,
+    write: Write,
 ) -> Result<Json<Category>> {
     let mut tx = app.db.begin().await?;
+    // One that was copied from another shop, and would not be allowed anew, may be sent back.
+    let slug = body.get("slug").and_then(Value::as_str);
+    if let Some(slug) = slug.filter(|slug| !is_slug(slug)) {
+        let own = store::find(&mut tx, &CategoryKey::Id(id)).await?;
+        if own.is_some_and(|own| own.slug == slug) {
+            body.remove("slug");
+        }
+    }
+    let input = CategoryInput::parse(body, write);
     let category = service::change(&mut tx, &admin.actor, id, input).await?;
     tx.commit().await?;
     Ok(Json(category))

@@ -1,6 +1,7 @@
 //! The catalog as an owner's program writes it: products, categories, stock, and what Stripe is to hear.
 
 mod categories;
+mod copied_slugs;
 mod fields;
 mod life;
 mod stripe;
