@@ -48,6 +48,7 @@ pub(super) async fn run(command: ImportDjango, config: Config) -> anyhow::Result
         media: command.media,
         is_dry_run: command.dry_run,
         is_final: command.is_final,
+        currency: config.shop.currency.code(),
         is_strict: command.strict,
     };
     let shop = Shop::open(config).await?;

@@ -161,8 +161,11 @@ fn decode(address: &str) -> Option<Vec<u8>> {
     BASE64_STANDARD.decode(content).ok()
 }
 
-/// A name for reports: short, on one line.
+/// A name for reports: short, on one line, and without what a visitor wrote in place of a name.
 pub fn shown(name: &str) -> String {
+    if name.contains('@') {
+        return format!("(a text of {} characters)", name.chars().count());
+    }
     let name: String = name
         .chars()
         .map(|c| if c.is_control() { ' ' } else { c })
@@ -267,6 +270,7 @@ mod tests {
             let found = media.locate(address).expect("a readable folder");
             assert_eq!(found, Located::Data(b"ab".to_vec()), "{address}");
         }
+        assert_eq!(shown("me@example.com, please"), "(a text of 22 characters)");
         let long = shown(&format!("data:{}", "x".repeat(5_000)));
         assert!(
             long.len() < 100 && long.ends_with("(5005 characters)"),

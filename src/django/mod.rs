@@ -28,7 +28,7 @@ pub use source::Place;
 
 use std::path::PathBuf;
 
-use anyhow::{bail, ensure};
+use anyhow::{Context, bail, ensure};
 use serde_json::{Value, json};
 use sqlx::PgConnection;
 use sqlx::types::Json;
@@ -55,6 +55,8 @@ pub struct Options {
     pub is_dry_run: bool,
     /// The last import: the old shop sells no more.
     pub is_final: bool,
+    /// Code of the new shop's currency.
+    pub currency: &'static str,
     /// Whatever was mended, left out or missing is an error.
     pub is_strict: bool,
 }
@@ -117,7 +119,16 @@ async fn write(
     images: &Images,
     options: &Options,
 ) -> anyhow::Result<Report> {
-    payments::begin_takeover(conn).await?;
+    // A large shop takes longer than a shopper may.
+    sqlx::query("set local statement_timeout = 0")
+        .execute(&mut *conn)
+        .await?;
+    sqlx::query("set local idle_in_transaction_session_timeout = 0")
+        .execute(&mut *conn)
+        .await?;
+    payments::begin_takeover(conn)
+        .await
+        .context("beginning the import: another import may be running")?;
     hold_images(conn, images).await?;
     let mut findings = Findings {
         unknown: unknown(source),
@@ -128,6 +139,7 @@ async fn write(
         shop,
         images,
         known: &known,
+        currency: options.currency,
         read_at: source.read_at,
     };
     let target = map::map(&input, &mut findings);

@@ -114,107 +114,31 @@ pub struct OldUser {
     pub joined_at: Option<DateTime<Utc>>,
 }
 
-/// Columns of each table that the import reads, or ignores on purpose.
-pub fn known_columns(table: &str) -> &'static [&'static str] {
+/// Columns of a table that the import reads, or ignores on purpose, separated by blanks.
+pub fn known_columns(table: &str) -> &'static str {
     match table {
-        CATEGORIES => &[
-            "id",
-            "name",
-            "slug",
-            "description",
-            "created_at",
-            "updated_at",
-        ],
+        CATEGORIES => "id name slug description created_at updated_at",
         // pattern and custom_pattern became categories, or were dropped.
-        PRODUCTS => &[
-            "id",
-            "name",
-            "slug",
-            "lighter_type",
-            "price",
-            "currency",
-            "stripe_product_id",
-            "stripe_price_id",
-            "category_id",
-            "description",
-            "primary_image",
-            "secondary_image",
-            "image",
-            "pattern",
-            "custom_pattern",
-            "is_sold_out",
-            "is_active",
-            "inventory_count",
-            "weight_ounces",
-            "created_at",
-            "updated_at",
-        ],
-        PRODUCT_IMAGES => &[
-            "id",
-            "image",
-            "alt_text",
-            "is_primary",
-            "order",
-            "product_id",
-            "created_at",
-        ],
-        ORDERS => &[
-            "id",
-            "stripe_session_id",
-            "stripe_payment_intent",
-            "amount_total",
-            "currency",
-            "status",
-            "customer_email",
-            "shipping_address",
-            "is_custom_order",
-            "shipped_at",
-            "tracking_number",
-            "shipping_carrier",
-            "product_image",
-            "created_at",
-        ],
+        PRODUCTS => {
+            "id name slug lighter_type price currency stripe_product_id stripe_price_id category_id description
+             primary_image secondary_image image pattern custom_pattern is_sold_out is_active inventory_count
+             weight_ounces created_at updated_at"
+        }
+        PRODUCT_IMAGES => "id image alt_text is_primary order product_id created_at",
+        ORDERS => {
+            "id stripe_session_id stripe_payment_intent amount_total currency status customer_email shipping_address
+             is_custom_order shipped_at tracking_number shipping_carrier product_image created_at"
+        }
         // The type of the product at that time: the product has it.
-        ITEMS => &[
-            "id",
-            "order_id",
-            "product_id",
-            "product_name",
-            "lighter_type",
-            "unit_price",
-            "quantity",
-        ],
-        REQUESTS => &[
-            "id",
-            "name",
-            "email",
-            "description",
-            "colors",
-            "images",
-            "status",
-            "admin_notes",
-            "quoted_price",
-            "stripe_payment_link",
-            "stripe_payment_intent",
-            "completion_images",
-            "created_at",
-            "updated_at",
-            "related_order_id",
-        ],
-        USERS => &[
-            "id",
-            "username",
-            "email",
-            "password",
-            "is_superuser",
-            "is_staff",
-            "is_active",
-            "date_joined",
-            "last_login",
-            "first_name",
-            "last_name",
-        ],
-        _ => &["id", "app", "name", "applied"],
+        ITEMS => "id order_id product_id product_name lighter_type unit_price quantity",
+        REQUESTS => {
+            "id name email description colors images status admin_notes quoted_price stripe_payment_link
+             stripe_payment_intent completion_images created_at updated_at related_order_id"
+        }
+        USERS => {
+            "id username email password is_superuser is_staff is_active date_joined last_login first_name last_name"
+        }
+        _ => "id app name applied",
     }
 }
 

@@ -352,6 +352,8 @@ pub async fn foreign_prices(conn: &mut PgConnection, currency: Currency) -> Resu
          from products
          where currency <> $1
            and deleted_at is null
+           -- The shop that this one replaced had prices in any currency, and carts refuse them.
+           and not exists (select from import_rows i where i.kind = 'product' and i.id = products.id)
          group by currency
          order by currency",
     )

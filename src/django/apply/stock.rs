@@ -35,38 +35,9 @@ struct Followed {
     short: i64,
 }
 
-/// Brings stock and holds in line. `both_took` has the pieces of sales that both shops counted.
-pub(super) async fn follow(
-    conn: &mut PgConnection,
-    plan: &Plan<'_>,
-    both_took: &HashMap<String, i64>,
-    applied: &mut Applied,
-    findings: &mut Findings,
-) -> Result<()> {
-    let mut differences = BTreeMap::new();
-    for product in &plan.target.products {
-        let before = plan.known.row(RowKind::Product, &product.id);
-        let is_foreign = before.is_none() && plan.known.products.contains_key(&product.id);
-        if is_foreign {
-            continue;
-        }
-        let stock = before.and_then(|row| row.stock).unwrap_or(0);
-        let counted_twice = both_took.get(&product.id).copied().unwrap_or(0);
-        let delta = i64::from(product.stock) - i64::from(stock);
-        if delta != 0 || counted_twice != 0 {
-            let id = product.id.as_str();
-            let difference = Difference {
-                id,
-                delta,
-                counted_twice,
-                note: if before.is_none() { OPENING } else { LATER },
-            };
-            differences.insert(id, difference);
-        }
-    }
-    let differences: Vec<Difference<'_>> = differences.into_values().collect();
-    let followed: Vec<Followed> = sqlx::query_as(
-        "with held as (
+/// Writes the differences and their ledger, and the holds of pending orders. Returns the products that were written.
+const FOLLOW: &str =
+    "with held as (
              select l.product_id, sum(l.quantity)::integer as pieces
              from order_lines l
              join orders o on o.id = l.order_id
@@ -100,11 +71,25 @@ pub(super) async fn follow(
          set on_hand = change.wanted, reserved = change.reserved
          from change
          where p.id = change.id
-         returning p.id, change.wanted - (change.on_hand + change.delta + change.counted_twice) as short",
-    )
-    .bind(Json(&differences))
-    .fetch_all(&mut *conn)
-    .await?;
+         returning p.id, change.wanted - (change.on_hand + change.delta + change.counted_twice) as short";
+
+/// Brings stock and holds in line. `both_took` has the pieces of sales that both shops counted.
+pub(super) async fn follow(
+    conn: &mut PgConnection,
+    plan: &Plan<'_>,
+    both_took: &HashMap<String, i64>,
+    applied: &mut Applied,
+    findings: &mut Findings,
+) -> Result<()> {
+    // In the order in which everybody locks products.
+    sqlx::query("select id from products order by id for no key update")
+        .execute(&mut *conn)
+        .await?;
+    let differences = differences(plan, both_took);
+    let followed: Vec<Followed> = sqlx::query_as(FOLLOW)
+        .bind(Json(&differences))
+        .fetch_all(&mut *conn)
+        .await?;
     for product in followed.into_iter().filter(|product| product.short > 0) {
         let text = format!(
             "{} of {} pieces that left the old shop could not be taken from the stock: both shops may have sold them.",
@@ -125,4 +110,30 @@ pub(super) async fn follow(
         applied.odd_stock.insert(product.id);
     }
     Ok(())
+}
+
+/// The differences of all products since their last import, by product.
+fn differences<'a>(plan: &Plan<'a>, both_took: &HashMap<String, i64>) -> Vec<Difference<'a>> {
+    let mut differences = BTreeMap::new();
+    for product in &plan.target.products {
+        let before = plan.known.row(RowKind::Product, &product.id);
+        let is_foreign = before.is_none() && plan.known.products.contains_key(&product.id);
+        if is_foreign {
+            continue;
+        }
+        let stock = before.and_then(|row| row.stock).unwrap_or(0);
+        let counted_twice = both_took.get(&product.id).copied().unwrap_or(0);
+        let delta = i64::from(product.stock) - i64::from(stock);
+        if delta != 0 || counted_twice != 0 {
+            let id = product.id.as_str();
+            let difference = Difference {
+                id,
+                delta,
+                counted_twice,
+                note: if before.is_none() { OPENING } else { LATER },
+            };
+            differences.insert(id, difference);
+        }
+    }
+    differences.into_values().collect()
 }

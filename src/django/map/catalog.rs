@@ -170,6 +170,14 @@ fn product(
         let text = format!("its price is {} cents: dollars as cents?", old.price);
         add(&mut findings.noted, &row, text);
     }
+    if currency != input.currency {
+        let text = format!(
+            "its price is in {}: it cannot be sold until it has one in {}",
+            currency.to_uppercase(),
+            input.currency.to_uppercase()
+        );
+        add(&mut findings.noted, &row, text);
+    }
     let address = |place: usize| images.get(place).map(|id| images::url(id, CARD_WIDTH));
     NewProduct {
         id: old.id.clone(),

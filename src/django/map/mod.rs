@@ -25,6 +25,8 @@ pub struct Input<'a> {
     pub shop: &'a OldShop,
     pub images: &'a Images,
     pub known: &'a Known,
+    /// Code of the new shop's currency.
+    pub currency: &'a str,
     /// Time of the snapshot.
     pub read_at: DateTime<Utc>,
 }

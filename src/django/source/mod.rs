@@ -140,12 +140,15 @@ impl Source {
         self.tables.get(name).unwrap_or(&NONE)
     }
 
-    /// Returns the columns that the import does not know, as `table.column`.
-    pub fn unknown_columns(&self, known: impl Fn(&str) -> &'static [&'static str]) -> Vec<String> {
+    /// Returns the columns that the import does not know, as `table.column`. `known` has those of a table, separated by
+    /// blanks.
+    pub fn unknown_columns(&self, known: impl Fn(&str) -> &'static str) -> Vec<String> {
         let mut unknown = Vec::new();
         for (name, table) in &self.tables {
             let columns = table.columns.keys();
-            let columns = columns.filter(|column| !known(name).contains(&column.as_str()));
+            let is_known =
+                |column: &str| known(name).split_whitespace().any(|known| known == column);
+            let columns = columns.filter(|column| !is_known(column));
             unknown.extend(columns.map(|column| format!("{name}.{column}")));
         }
         unknown

@@ -30,6 +30,13 @@ async fn imports_the_sample(takeover: &Takeover) {
     check(takeover).await;
     check_report(&report);
 
+    let numbers = "select count(*) filter (where number <> 1000 + place)
+                   from (select number, row_number() over (order by created_at, id) as place from orders
+                         where id not in (select order_id from order_events where note like 'Made by the import%')) o";
+    assert_eq!(takeover.one::<i64>(numbers).await, 0, "numbers go by time");
+    let next = "select nextval('order_number')";
+    assert_eq!(takeover.one::<i64>(next).await, 1172);
+
     let imported = takeover.everything().await;
     let again = takeover.import(&[]).await;
     assert_eq!(

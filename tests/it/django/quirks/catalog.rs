@@ -84,6 +84,21 @@ async fn products_that_do_not_fit_are_mended_and_named() {
             .to_string()
             .contains("dollars as cents?")
     );
+    assert!(
+        report["findings"]["noted"]
+            .to_string()
+            .contains("it cannot be sold until it has one in USD")
+    );
+    let mut conn = takeover.shop.db.acquire().await.expect("a connection");
+    let foreign = spirit_beads::products::foreign_prices(
+        &mut conn,
+        spirit_beads::types::money::Currency::USD,
+    )
+    .await;
+    assert!(
+        foreign.expect("an answer").is_empty(),
+        "the shop starts all the same"
+    );
     // The storefront reads all that is for sale.
     let mut found = 0;
     for page in 1.. {
