@@ -8,6 +8,3 @@ alter table orders
     add constraint orders_amounts_whole check (
         subtotal >= 0 and discount >= 0 and discount <= subtotal and shipping >= 0 and tax >= 0
         and total = subtotal - discount + shipping + tax);
-
--- For the method that the page of sales suggests.
-create index orders_by_hand on orders (created_at desc) where payment_method is not null;
