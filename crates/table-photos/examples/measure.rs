@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use image::imageops::{FilterType, resize};
 use image::{DynamicImage, ImageDecoder, ImageReader, RgbImage};
-use table_photos::Table;
+use table_photos::{StageOptions, Stager, Table};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut paths: Vec<String> = std::env::args().skip(1).collect();
@@ -38,10 +38,28 @@ fn measure(path: &str, photo: &RgbImage) {
         Err(problem) => return println!("{path}: {megapixels:.1} megapixels: {problem}"),
     };
     let found = start.elapsed();
+    if let Some(peak) = peak_memory_mb() {
+        println!(
+            "{peak} MB so far, {} of them the photograph",
+            photo.len() >> 20
+        );
+    }
     let whole = table.pieces.iter().filter(|piece| piece.is_whole).count();
     println!(
         "{path}: {megapixels:.1} megapixels, {whole} whole pieces found in {:.2} s",
         found.as_secs_f64()
+    );
+    let start = Instant::now();
+    let stager = Stager::new(photo, &table, StageOptions::default());
+    let pieces = table.pieces.iter().filter(|piece| piece.is_whole);
+    // What is staged is thrown away: only the time counts.
+    let staged = pieces
+        .map(|piece| stager.stage(piece).image.len())
+        .filter(|&bytes| bytes > 0);
+    let count = staged.count().max(1);
+    println!(
+        "staged in {:.3} s each",
+        start.elapsed().as_secs_f64() / count as f64
     );
 }
 

@@ -37,6 +37,7 @@ pub(crate) enum Surface {
 }
 
 /// The board of one photograph.
+#[derive(Clone)]
 pub(crate) struct Board {
     pub surfaces: Grid<Surface>,
     /// Color below each cell, also where a piece lies.

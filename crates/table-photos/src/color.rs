@@ -18,11 +18,9 @@ static LINEAR: LazyLock<[f32; 256]> = LazyLock::new(|| {
 });
 
 /// Steps of [`SRGB`]. Fine enough that each byte's own light is rounded to that byte.
-#[cfg(test)]
 const STEPS: usize = 8192;
 
 /// The sRGB byte of linear light in [`STEPS`] steps.
-#[cfg(test)]
 static SRGB: LazyLock<Vec<u8>> = LazyLock::new(|| {
     let encode = |step: usize| {
         let value = step as f32 / STEPS as f32;
@@ -114,7 +112,6 @@ impl Lab {
 }
 
 /// Linear light of an sRGB pixel.
-#[cfg(test)]
 pub(crate) fn light([r, g, b]: [u8; 3]) -> Light {
     let table = &*LINEAR;
     [
@@ -124,13 +121,12 @@ pub(crate) fn light([r, g, b]: [u8; 3]) -> Light {
     ]
 }
 
-/// Linear light of each sRGB byte.
+/// The table behind [`light`], for loops over whole photographs.
 pub(crate) fn linear_table() -> &'static [f32; 256] {
     &LINEAR
 }
 
 /// The sRGB pixel of linear light, which is clamped.
-#[cfg(test)]
 pub(crate) fn srgb(light: Light) -> [u8; 3] {
     let table = &*SRGB;
     light.map(|value| table[(value.clamp(0.0, 1.0) * STEPS as f32).round() as usize])

@@ -86,9 +86,13 @@ pub struct Piece {
 }
 
 /// Everything found in a photograph.
+#[derive(Clone)]
 pub struct Table {
     /// The pieces in reading order: rows from the top, each from the left.
     pub pieces: Vec<Piece>,
+    pub(crate) board: Board,
+    /// Pixels of the working copy per pixel of the photograph.
+    pub(crate) scale: f32,
     is_patterned: bool,
     is_dark: bool,
     is_blurred: bool,
@@ -131,9 +135,11 @@ impl Table {
         }
         Ok(Table {
             pieces: pieces(&found, &copy, &board),
+            scale: copy.scale,
             is_patterned,
             is_dark: lightest(&copy) < DARK,
             is_blurred: sharpness(&scene, &found) < BLURRED,
+            board,
         })
     }
 

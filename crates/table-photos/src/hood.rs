@@ -14,6 +14,9 @@ const WIDTHS: std::ops::Range<f32> = 0.35..0.92;
 /// Heights of the head beyond the body, in widths of the body.
 const HEIGHTS: std::ops::Range<f32> = 0.3..0.75;
 
+/// Rows beyond the body from which they are a head and not a tab alone, in widths of the body.
+const HEAD_ROWS: f32 = 0.44;
+
 /// Rows that show the hood's sides: above the tab and below the top, in widths of the body beyond it.
 const SIDE_ROWS: std::ops::Range<f32> = 0.24..0.46;
 
@@ -70,7 +73,7 @@ pub(crate) fn take(figure: &mut Figure, scene: &Scene<'_>) {
         .filter_map(|end| Some((end, fit(figure, scene, end, (left, body))?)))
         .max_by(|a, b| a.1.clearness.total_cmp(&b.1.clearness));
     if let Some((end, hood)) = best {
-        add(figure, end, &hood);
+        add(figure, end, &hood, body);
     }
 }
 
@@ -140,8 +143,23 @@ fn without_gaps(profile: &[Option<f32>]) -> Option<Vec<f32>> {
     Some(filled.collect())
 }
 
-fn add(figure: &mut Figure, end: &End, hood: &Hood) {
-    let places: Vec<(usize, usize)> = (0..hood.height)
+/// Rows beyond the end in which the piece is already.
+fn rows_beyond(figure: &Figure, end: &End) -> usize {
+    let rows = figure.rows();
+    let beyond = rows.iter().filter(|row| match end.is_top {
+        true => row.0 < end.row,
+        false => row.0 > end.row,
+    });
+    beyond.count()
+}
+
+fn add(figure: &mut Figure, end: &End, hood: &Hood, body: f32) {
+    let height = match rows_beyond(figure, end) {
+        // A head that is there is as high as it is: what lies beyond it is none of it.
+        rows if rows as f32 > HEAD_ROWS * body => hood.height.min(rows + 2),
+        _ => hood.height,
+    };
+    let places: Vec<(usize, usize)> = (0..height)
         .filter_map(|row| end.beyond(row, figure.mask.height))
         .flat_map(|y| hood.columns.clone().map(move |x| (x, y)))
         .filter(|&(x, y)| !figure.foreign.at(x, y))

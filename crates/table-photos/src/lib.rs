@@ -1,6 +1,7 @@
-//! Finds beaded lighter cases in a photograph of a table, and pairs fronts with backs.
+//! Finds beaded lighter cases in a photograph of a table, pairs fronts with backs, and stages each one as a product
+//! image.
 //!
-//! Pixels in, outlines out: without input or output, without a model, and with the same result each time. No photograph
+//! Pixels in, outlines and images out: without input or output, without a model, and with the same result each time. No photograph
 //! makes it panic.
 //!
 //! ```
@@ -24,6 +25,7 @@
 //! 6. `figure` tidies each outline in the piece's own frame; `hood` finds a gray head on a gray board.
 //! 7. `upright`, `body` and `sizes` tell which end is the head, where the beadwork is, and which model it is.
 //! 8. `look` and `pair` compare pieces.
+//! 9. `stage` cuts a piece out of the full photograph and puts it on the shop's background.
 //!
 //! `color`, `grid`, `mask`, `shape` and `frame` are what they work with. The README says more, and how it is scored.
 
@@ -44,6 +46,7 @@ mod parting;
 mod regions;
 mod shape;
 mod sizes;
+mod stage;
 mod upright;
 
 pub use find::{MOST_PIECES, Piece, Problem, Table};
@@ -51,3 +54,4 @@ pub use look::Look;
 pub use pair::{Pair, duplicates, pair};
 pub use shape::Point;
 pub use sizes::Size;
+pub use stage::{STAGE, StageOptions, Staged, Stager};

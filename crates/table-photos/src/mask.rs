@@ -19,11 +19,20 @@ impl Mask {
         let mut grown = self.clone();
         for (y, row) in grown.rows_mut() {
             let distances = vertical.row(y);
+            // The next place that is near enough in its column: most windows have none.
+            let mut next = vec![distances.len(); distances.len() + 1];
+            for x in (0..distances.len()).rev() {
+                next[x] = if distances[x] == u8::MAX {
+                    next[x + 1]
+                } else {
+                    x
+                };
+            }
             for (x, value) in row.iter_mut().enumerate() {
-                let from = x.saturating_sub(reach as usize);
                 let to = (x + reach as usize + 1).min(distances.len());
+                let from = next[x.saturating_sub(reach as usize)];
                 *value = *value
-                    || (from..to).any(|at| {
+                    || (from..to.max(from)).any(|at| {
                         let (dx, dy) = (at.abs_diff(x) as f32, f32::from(distances[at]));
                         distances[at] != u8::MAX && dx * dx + dy * dy <= limit
                     });
