@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Subcommand;
 
-use super::{lighters, progress};
+use super::{intake, lighters, progress};
 use crate::app::App;
 use crate::audit::Actor;
 use crate::config::Config;
@@ -16,6 +16,15 @@ use crate::server::startup::Shop;
 
 #[derive(Subcommand)]
 pub(super) enum Catalog {
+    #[command(flatten)]
+    OfShop(ShopCommand),
+    /// Cut the pieces out of photographs of a table, and pair fronts with backs; needs no database
+    Intake(intake::Intake),
+}
+
+/// Commands that open the shop.
+#[derive(Subcommand)]
+pub(super) enum ShopCommand {
     /// Create or update everything in a catalog file, or change nothing
     Import {
         file: PathBuf,
@@ -31,10 +40,17 @@ pub(super) enum Catalog {
 
 /// Runs the command `catalog`.
 pub(super) async fn run(command: Catalog, config: Config) -> anyhow::Result<ExitCode> {
+    match command {
+        Catalog::OfShop(command) => run_in_shop(command, config).await,
+        Catalog::Intake(command) => intake::run(command).await,
+    }
+}
+
+async fn run_in_shop(command: ShopCommand, config: Config) -> anyhow::Result<ExitCode> {
     let shop = Shop::open(config).await?;
     let mut code = ExitCode::SUCCESS;
     match command {
-        Catalog::Import { file, media } => {
+        ShopCommand::Import { file, media } => {
             let text = std::fs::read_to_string(&file)
                 .with_context(|| format!("reading {}", file.display()))?;
             let images = match &media {
@@ -68,11 +84,13 @@ pub(super) async fn run(command: Catalog, config: Config) -> anyhow::Result<Exit
                 summary.unchanged
             );
         }
-        Catalog::Export => {
+        ShopCommand::Export => {
             let catalog = products::export(&mut *shop.app.db.acquire().await?).await?;
             println!("{}", serde_json::to_string_pretty(&catalog)?);
         }
-        Catalog::ImportLighters(command) => code = lighters::import(&shop.app, &command).await?,
+        ShopCommand::ImportLighters(command) => {
+            code = lighters::import(&shop.app, &command).await?
+        }
     }
     shop.close().await?;
     Ok(code)

@@ -3,6 +3,7 @@
 mod catalog;
 mod health;
 mod import_django;
+mod intake;
 mod lighters;
 mod progress;
 mod serve;

@@ -50,6 +50,22 @@ pub fn decode(content: &[u8]) -> Option<image::DynamicImage> {
     intake::decode(content, &limits).ok()
 }
 
+/// Decodes a file within limits of its own, upright and in sRGB. What is transparent becomes white.
+///
+/// # Errors
+/// Files that are not supported images, or too large.
+pub fn decode_opaque(content: &[u8], limits: &MediaLimits) -> Result<image::RgbImage, Refusal> {
+    let mut image = intake::decode(content, limits)?;
+    if let image::DynamicImage::ImageRgba8(pixels) = &mut image {
+        for pixel in pixels.pixels_mut() {
+            let [red, green, blue, alpha] = pixel.0.map(u32::from);
+            let over_white = |channel: u32| ((channel * alpha + 255 * (255 - alpha)) / 255) as u8;
+            pixel.0 = [over_white(red), over_white(green), over_white(blue), 255];
+        }
+    }
+    Ok(image.into_rgb8())
+}
+
 /// Metadata of an image.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, sqlx::FromRow)]
 pub struct Image {

@@ -3,6 +3,7 @@
 mod accounts;
 mod commands;
 mod endurance;
+mod intake;
 mod lighters;
 mod load;
 mod newcomer;
