@@ -203,6 +203,9 @@ IS_STEADY = "STEADY" in os.environ
 
 @schemathesis.hook
 def filter_failure(context, failure, case, response):
+    # What is no longer or not yet on sale is there for the admin alone.
+    if failure.code == "ST302" and (case.path_parameters or {}).get("id") in not_on_sale:
+        return False
     if IS_STEADY and failure.code in ("ST201", "ST202"):
         return False
     if failure.code == "ST201":
@@ -256,12 +259,20 @@ def is_beyond_form(body, field, sentence):
 
 
 answers = collections.defaultdict(collections.Counter)
+# Ids and slugs of the products that were made as drafts, for a later time, or archived.
+not_on_sale = set()
+HIDING = {"is_draft": True, "is_active": False}
 
 
 @schemathesis.hook
 def after_call(context, case, response):
     if case.method.upper() == case.operation.method.upper():
         answers[case.operation.label][response.status_code] += 1
+    if case.operation.label == "POST /api/products" and response.status_code == 201:
+        asked = case.body if isinstance(case.body, dict) else {}
+        if asked.get("on_sale_at") or any(asked.get(name) is value for name, value in HIDING.items()):
+            made = response.json()
+            not_on_sale.update((made["id"], made["slug"]))
 
 
 @atexit.register
