@@ -31,7 +31,7 @@ pub struct Customer {
 pub struct CustomerView {
     #[serde(flatten)]
     pub customer: Customer,
-    /// What they paid and got back, by currency.
+    /// Money paid and refunded, by currency.
     pub sums: Vec<CustomerSum>,
     /// The newest first, at most 500.
     pub orders: Vec<ListedOrder>,
@@ -39,7 +39,7 @@ pub struct CustomerView {
     pub custom_orders: Vec<CustomOrder>,
 }
 
-/// What a customer paid in one currency, in its smallest unit.
+/// Money of a customer in one currency, in its smallest unit.
 #[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct CustomerSum {
     /// Three lower-case letters (ISO 4217).

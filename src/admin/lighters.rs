@@ -41,9 +41,9 @@ struct LightersPage<'a> {
 struct Row {
     index: String,
     images: Vec<ImageId>,
-    /// What becomes of it.
+    /// The change that it needs, in words.
     state: String,
-    /// What is wrong with the names of its files.
+    /// Faults in the names of its files.
     notes: Vec<String>,
     is_left_out: bool,
 }
@@ -282,7 +282,7 @@ fn matching(app: &App, form: &Form) -> Matching {
     }
 }
 
-/// What becomes of a row, in a few words.
+/// The change that a row needs, in a few words.
 fn state(step: &Step) -> String {
     match step {
         Step::Create => "New",

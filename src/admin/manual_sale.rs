@@ -149,13 +149,14 @@ async fn page(app: &App, context: &AdminContext, asked: Asked, form: Form) -> Re
 /// Loads the chosen pieces that are in stock. Their fields are as typed, or one piece at its price.
 async fn choose(conn: &mut PgConnection, ids: &[String], form: &Form) -> Result<Vec<Chosen>> {
     let (quantities, prices) = (form.all("quantity"), form.all("price"));
+    let ids = ids.iter().take(MOST_LINES);
+    let ids: Vec<Option<ProductId>> = ids.map(|id| ProductId::parse(id)).collect();
+    let known: Vec<ProductId> = ids.iter().flatten().cloned().collect();
+    let pieces = products::on_hand(conn, Some(&known), None, MOST_LINES as i64).await?;
     let mut chosen: Vec<Chosen> = Vec::new();
-    for (at, id) in ids.iter().take(MOST_LINES).enumerate() {
-        let Some(id) = ProductId::parse(id) else {
-            continue;
-        };
-        let found = products::on_hand(conn, Some(&id), None, 1).await?;
-        let Some(piece) = found.into_iter().next() else {
+    for (at, id) in ids.iter().enumerate() {
+        let found = pieces.iter().find(|piece| Some(&piece.id) == id.as_ref());
+        let Some(piece) = found.cloned() else {
             continue;
         };
         let error = |field: &str| {

@@ -26,6 +26,11 @@ struct Found {
 }
 
 impl Found {
+    /// As many as are shown: there may be more.
+    fn is_full<T>(list: &[T]) -> bool {
+        list.len() as i64 == SHOWN
+    }
+
     fn is_empty(&self) -> bool {
         self.orders.is_empty()
             && self.custom_orders.is_empty()

@@ -7,7 +7,7 @@ use sqlx::PgConnection;
 use super::context::AdminContext;
 use super::form::Form;
 use crate::app::App;
-use crate::emails::{self, About, EmailFilter, EmailRow, EmailState, SHOP};
+use crate::emails::{self, About, EmailFilter, EmailRow, EmailState};
 use crate::error::{Error, Result};
 use crate::http::Path;
 use crate::orders;
@@ -31,12 +31,7 @@ pub(super) async fn about(
         limit: SHOWN,
         ..EmailFilter::default()
     };
-    let (mut emails, _) = emails::list(conn, &filter).await?;
-    for email in &mut emails {
-        if email.recipient == SHOP {
-            email.recipient.clone_from(&app.config.shop.email);
-        }
-    }
+    let (emails, _) = emails::browse(conn, app, &filter).await?;
     Ok(emails)
 }
 

@@ -83,7 +83,7 @@ struct Photo {
 /// Place of a piece: the index of its photograph, and its own.
 type Place = (usize, usize);
 
-/// What becomes one product: a piece's front, its back, or both.
+/// The images of one product: a piece's front, its back, or both.
 struct Item {
     front: Option<Place>,
     back: Option<Place>,

@@ -10,14 +10,12 @@ use super::progress;
 use crate::app::App;
 use crate::audit::Actor;
 use crate::error::Error;
+use crate::images;
 use crate::products::lighters::{
     self, FileFault, Lighter, Matching, NamedFile, PlannedLighter, Step, Summary,
 };
 use crate::products::{self, FileImages};
 use crate::types::money::Currency;
-
-/// Files that systems leave in folders. They are nobody's photographs.
-const LITTER: [&str; 2] = ["thumbs.db", "desktop.ini"];
 
 #[derive(Args)]
 pub(super) struct ImportLighters {
@@ -218,7 +216,7 @@ fn find_files(dir: &Path, faults: &mut Vec<FileFault>) -> anyhow::Result<Vec<(St
                 entry.with_context(|| format!("reading the folder {}", folder.display()))?;
             let os_name = entry.file_name();
             let name = os_name.to_string_lossy();
-            if name.starts_with('.') || LITTER.contains(&name.to_lowercase().as_str()) {
+            if images::is_litter(&name) {
                 continue;
             }
             let path = format!("{below}{name}");
@@ -237,7 +235,7 @@ fn find_files(dir: &Path, faults: &mut Vec<FileFault>) -> anyhow::Result<Vec<(St
     Ok(files)
 }
 
-/// What becomes of a product: `new       Blue Jay · Earths Hue · Classic BIC · $47.50 · 2 images`.
+/// The line of a product in the output: `new       Blue Jay · Earths Hue · Classic BIC · $47.50 · 2 images`.
 fn line(one: &PlannedLighter, currency: Currency, is_draft: bool) -> String {
     let lighter = &one.lighter;
     let price = lighter.price.in_currency(currency.code());

@@ -15,7 +15,7 @@ use super::{CustomOrder, CustomOrderTimelineEntry, NewCustomOrder, Status};
 use crate::db;
 use crate::error::Result;
 use crate::orders::FoundCustomer;
-use crate::types::ids::{CustomOrderId, ImageId, OrderId};
+use crate::types::ids::{CustomOrderId, CustomOrderKey, ImageId, OrderId};
 
 /// All columns of a custom order.
 macro_rules! columns {
@@ -95,14 +95,10 @@ pub async fn find(conn: &mut PgConnection, id: CustomOrderId) -> Result<Option<C
 
 /// Finds a custom order's id from an id or a number such as `CO-1042`. An id is not looked up.
 pub async fn find_id(conn: &mut PgConnection, text: &str) -> Result<Option<CustomOrderId>> {
-    if let Ok(id) = text.parse() {
-        return Ok(Some(CustomOrderId(id)));
-    }
-    let number = text
-        .strip_prefix("CO-")
-        .and_then(|number| number.parse::<i64>().ok());
-    let Some(number) = number else {
-        return Ok(None);
+    let number = match CustomOrderKey::parse(text) {
+        None => return Ok(None),
+        Some(CustomOrderKey::Id(id)) => return Ok(Some(id)),
+        Some(CustomOrderKey::Number(number)) => number,
     };
     let id = sqlx::query_scalar("select id from custom_orders where number = $1")
         .bind(number)

@@ -13,7 +13,7 @@ use super::content::Subjects;
 use super::message::{About, Email};
 use crate::error::Result;
 use crate::jobs::{self, Job};
-use crate::types::ids::{CustomOrderId, EmailId, OrderId, OrderKey};
+use crate::types::ids::{CustomOrderId, CustomOrderKey, EmailId, OrderId, OrderKey};
 
 /// Queues an email inside the caller's transaction. Safe to repeat: a second email with the same kind and `dedup_key`
 /// (usually an order's id) is ignored, and `false` is returned. The recipient is an address or [`super::SHOP`].
@@ -368,12 +368,10 @@ pub async fn find_custom_order(
     conn: &mut PgConnection,
     text: &str,
 ) -> Result<Option<CustomOrderId>> {
-    if let Ok(id) = text.parse() {
-        return Ok(Some(CustomOrderId(id)));
-    }
-    let number = text.strip_prefix("CO-").map(str::parse::<i64>);
-    let Some(Ok(number)) = number else {
-        return Ok(None);
+    let number = match CustomOrderKey::parse(text) {
+        None => return Ok(None),
+        Some(CustomOrderKey::Id(id)) => return Ok(Some(id)),
+        Some(CustomOrderKey::Number(number)) => number,
     };
     let id = sqlx::query_scalar("select id from custom_orders where number = $1")
         .bind(number)

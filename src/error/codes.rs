@@ -208,7 +208,7 @@ codes! {
             SeveralReviewItems = "several_review_items",
             /// The email is being sent.
             EmailOnItsWay = "email_on_its_way",
-            /// What the email says is not so any more: the shipment was undone, or made after all.
+            /// The email's contents are not so any more: the shipment was undone, or made after all.
             EmailWithdrawn = "email_withdrawn",
             /// The event has taken effect.
             EventAlreadyProcessed = "event_already_processed",

@@ -20,8 +20,13 @@ const TAIL: u64 = 22 + 65_535;
 /// Source: APPNOTE.TXT, section 4.3.16
 const LAST_RECORD: [u8; 4] = *b"PK\x05\x06";
 
-/// Entries that systems add to folders. They are nobody's photographs.
+/// Files that systems add to folders, in lower case.
 const LITTER: [&str; 2] = ["thumbs.db", "desktop.ini"];
+
+/// Returns true for the name of a hidden file, or of one that a system adds to folders: nobody's photograph.
+pub fn is_litter(file_name: &str) -> bool {
+    file_name.starts_with('.') || LITTER.contains(&file_name.to_lowercase().as_str())
+}
 
 /// A zip file, read entry by entry.
 pub struct Archive {
@@ -113,10 +118,7 @@ fn read(
         return Some((name, Err(Refusal::Damaged)));
     };
     let file_name = name.rsplit('/').next().unwrap_or_default();
-    let is_litter = name.starts_with("__MACOSX/")
-        || file_name.starts_with('.')
-        || LITTER.contains(&file_name.to_lowercase().as_str());
-    if entry.is_dir() || is_litter {
+    if entry.is_dir() || name.starts_with("__MACOSX/") || is_litter(file_name) {
         return None;
     }
     let mut content = Vec::new();

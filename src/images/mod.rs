@@ -18,7 +18,7 @@ mod service;
 mod store;
 mod upload;
 
-pub use archive::Archive;
+pub use archive::{Archive, is_litter};
 pub use batch::Batch;
 pub use refusal::{Refusal, UploadError};
 pub use routes::{KeptImage, router};

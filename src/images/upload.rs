@@ -39,7 +39,7 @@ pub struct UploadedForm {
     pub archives: Vec<std::fs::File>,
 }
 
-/// What a form may carry.
+/// Limits of a form with files.
 #[derive(Clone, Copy, Debug)]
 pub struct FormLimits {
     /// Number of files.

@@ -261,6 +261,8 @@ pub async fn undo_sale(conn: &mut PgConnection, actor: &Actor, id: OrderId) -> R
     let undone = store::set_refunded(conn, &order, order.total).await?;
     let note = "the sale was undone";
     let undone = store::set_status(conn, &undone, Status::Refunded, &actor.name, note).await?;
+    let source = format!("address_missing:{id}");
+    review_items::settle(conn, &source, &actor.name, note).await?;
     record(conn, actor, "order.undo", (&order, &undone), Value::Null).await?;
     Ok(undone)
 }

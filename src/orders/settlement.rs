@@ -138,7 +138,7 @@ pub async fn adopt_payment(
         // Nobody had recorded the price of its one piece.
         store::price_only_line(conn, id, priced.subtotal).await?;
     }
-    let adopted = store::adopt_payment(conn, &priced, receipt).await?;
+    let adopted = store::adopt_payment(conn, id, receipt).await?;
     let note = format!(
         "the payment of this order, which had been marked as paid by hand: {}",
         receipt.note

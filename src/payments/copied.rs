@@ -3,7 +3,6 @@
 
 use chrono::{DateTime, Utc};
 use futures_util::{StreamExt, stream};
-use sqlx::PgConnection;
 
 use super::checkout_end::{settle_by_asking, unavailable};
 use super::refunds;
@@ -75,7 +74,7 @@ pub async fn read_copied_refunds(app: &App, since: DateTime<Utc>) -> Result<usiz
             continue;
         };
         let mut tx = app.db.begin().await?;
-        if !is_copied(&mut tx, payment).await? {
+        if !payments::is_copied(&mut tx, payment).await? {
             continue;
         }
         payments::lock_payment(&mut tx, payment).await?;
@@ -85,14 +84,4 @@ pub async fn read_copied_refunds(app: &App, since: DateTime<Utc>) -> Result<usiz
         read += 1;
     }
     Ok(read)
-}
-
-async fn is_copied(conn: &mut PgConnection, payment: &str) -> Result<bool> {
-    let copied = sqlx::query_scalar(
-        "select exists (select from payments where id = $1 and copied_at is not null)",
-    )
-    .bind(payment)
-    .fetch_one(conn)
-    .await?;
-    Ok(copied)
 }

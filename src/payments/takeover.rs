@@ -1,4 +1,4 @@
-//! What Stripe told this shop while another shop still sold, and the rows of that other shop were not here yet.
+//! Events that Stripe sent here while another shop still sold, and the rows of that other shop were not here yet.
 //!
 //! Lock order: an import takes the takeover's lock before anything else. An event takes it while it holds its own row alone.
 

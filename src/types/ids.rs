@@ -89,6 +89,27 @@ impl OrderKey {
     }
 }
 
+/// A custom order's id or number, as people and programs name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CustomOrderKey {
+    Id(CustomOrderId),
+    /// 1017 of `CO-1017`.
+    Number(i64),
+}
+
+impl CustomOrderKey {
+    /// Parses a UUID or `CO-1017`.
+    pub fn parse(text: &str) -> Option<CustomOrderKey> {
+        match text.parse() {
+            Ok(id) => Some(CustomOrderKey::Id(CustomOrderId(id))),
+            Err(_) => {
+                let number = text.strip_prefix("CO-")?.parse().ok()?;
+                Some(CustomOrderKey::Number(number))
+            }
+        }
+    }
+}
+
 /// Id of an image: the SHA-256 of its content, 64 lower-case hexadecimal digits.
 #[derive(
     Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, sqlx::Type, ToSchema,

@@ -58,7 +58,7 @@ pub async fn find_payment(conn: &mut PgConnection, id: &str) -> Result<Option<Pa
     Ok(payment)
 }
 
-/// Those of these settled payments of which a refund or a dispute was reported before they were known.
+/// Lists those of these settled payments of which a refund or a dispute was reported before they were known.
 pub async fn list_reported_before(conn: &mut PgConnection, ids: &[String]) -> Result<Vec<String>> {
     let reported = sqlx::query_scalar(
         "select p.id
@@ -157,4 +157,15 @@ pub async fn record_dispute(
         .execute(conn)
         .await?;
     Ok(())
+}
+
+/// Returns true for a payment that was copied from another shop.
+pub async fn is_copied(conn: &mut PgConnection, payment: &str) -> Result<bool> {
+    let is_copied = sqlx::query_scalar(
+        "select exists (select from payments where id = $1 and copied_at is not null)",
+    )
+    .bind(payment)
+    .fetch_one(conn)
+    .await?;
+    Ok(is_copied)
 }

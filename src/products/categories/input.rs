@@ -5,6 +5,9 @@ use utoipa::ToSchema;
 
 use crate::products::fields::{FieldReader, Parsed, Write, line, slug, text, whole_schema};
 
+/// Longest name in characters.
+pub(in crate::products) const NAME_CHARS: usize = 100;
+
 /// The fields of a category. PATCH changes the given fields; POST and PUT require the name.
 #[derive(Clone, Debug, Default, PartialEq, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -58,7 +61,7 @@ pub fn fields(fields: &mut FieldReader, write: Write) -> CategoryInput {
     }
     let default = (write != Write::Patch).then(String::new);
     CategoryInput {
-        name: fields.read("name", |value| line(value, 1..=100)),
+        name: fields.read("name", |value| line(value, 1..=NAME_CHARS)),
         slug: fields.read("slug", |value| {
             let slug = slug(value, "")?;
             if slug.bytes().all(|b| b.is_ascii_digit()) {

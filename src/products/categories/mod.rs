@@ -6,6 +6,7 @@ mod service;
 mod store;
 
 pub use input::CategoryInput;
+pub(super) use input::NAME_CHARS;
 pub(super) use input::fields as input_fields;
 pub(super) use routes::router;
 pub use service::{change, create, delete, order, shift};

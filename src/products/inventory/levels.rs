@@ -22,10 +22,10 @@ pub struct OnHand {
 }
 
 /// Returns products with available pieces, those on sale first. Drafts, archived and sold-out products are included, because
-/// they may be sold by hand. `id` selects one product; `search` matches text in name, category or description.
+/// they may be sold by hand. `ids` selects products; `search` matches text in name, category or description.
 pub async fn on_hand(
     conn: &mut PgConnection,
-    id: Option<&ProductId>,
+    ids: Option<&[ProductId]>,
     search: Option<&str>,
     limit: i64,
 ) -> Result<Vec<OnHand>> {
@@ -34,14 +34,14 @@ pub async fn on_hand(
          from products p
          where deleted_at is null
            and on_hand > reserved
-           and ($1::text is null or id = $1)
+           and ($1::text[] is null or id = any($1))
            and ($2::text is null or search_text like search_fold($2) or id = $3 or slug = $3)
          order by ",
         on_sale!(),
         " desc, name, id
          limit $4"
     ))
-    .bind(id)
+    .bind(ids)
     .bind(search.map(like))
     .bind(search)
     .bind(limit)

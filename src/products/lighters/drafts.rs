@@ -13,7 +13,7 @@ pub struct LighterDraft {
     pub price: Option<Cents>,
     pub lighter_type: i16,
     pub images: Vec<ImageId>,
-    /// What is wrong with the names, as sentences that begin with a file.
+    /// Faults in the names, as sentences that begin with a file.
     pub notes: Vec<String>,
 }
 

@@ -2,16 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use crate::products::categories::name_key;
+use crate::products::categories::{self, name_key};
 use crate::products::input::{MAX_IMAGES, NAME_CHARS};
 use crate::types::money::{Cents, Currency};
 use crate::types::unicode;
 
 /// Endings of files that may be images. The content decides.
 const ENDINGS: [&str; 5] = ["png", "jpg", "jpeg", "webp", "gif"];
-
-/// Longest name of a category in characters.
-const CATEGORY_CHARS: usize = 100;
 
 /// A reason not to take a file.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -84,7 +81,7 @@ pub fn read_name(
     Ok(NamedFile {
         file: path.to_owned(),
         name: words("name", name, NAME_CHARS)?,
-        category: words("category", category, CATEGORY_CHARS)?,
+        category: words("category", category, categories::NAME_CHARS)?,
         price: read_price(price, currency)?,
         side: read_side(side)?,
         lighter_type,

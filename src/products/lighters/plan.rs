@@ -21,7 +21,7 @@ use crate::types::money::{Cents, Currency};
 /// Characters that stand for an apostrophe. A category is found without them.
 const APOSTROPHES: [char; 5] = ['\'', '’', '‘', 'ʼ', '`'];
 
-/// How lighters are matched with the catalog.
+/// Settings of the comparison of lighters with the catalog.
 #[derive(Clone, Debug)]
 pub struct Matching {
     pub currency: Currency,
@@ -31,7 +31,7 @@ pub struct Matching {
     pub update: bool,
 }
 
-/// What becomes of a lighter.
+/// The change that a lighter needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
     /// A product is made.
@@ -44,7 +44,7 @@ pub enum Step {
     Update(ProductId, Replaced),
 }
 
-/// What an update replaces.
+/// The parts of a product that an update replaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Replaced {
     pub images: bool,
@@ -153,7 +153,10 @@ fn check(
         Ok(name) => lighter.name = name,
         Err(why) => fault("name", why),
     }
-    match fields::line(Value::from(lighter.category.as_str()), 1..=100) {
+    match fields::line(
+        Value::from(lighter.category.as_str()),
+        1..=categories::NAME_CHARS,
+    ) {
         Ok(category) => lighter.category = category,
         Err(why) => fault("category", why),
     }

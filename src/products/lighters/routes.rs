@@ -82,22 +82,22 @@ struct LighterInput {
     images: Vec<String>,
 }
 
-/// What became of products, or would become of them.
+/// The products and the changes that were made, or would be made.
 #[derive(Debug, Serialize, ToSchema)]
 struct LightersView {
     products: Vec<LighterView>,
     created: usize,
     updated: usize,
-    /// Those that the catalog had.
+    /// Products that the catalog had.
     kept: usize,
-    /// Those that the catalog has with other images.
+    /// Products that the catalog has with other images.
     left: usize,
     categories_created: usize,
     /// Nothing was changed.
     dry_run: bool,
 }
 
-/// What becomes of one.
+/// A product and its change.
 #[derive(Debug, Serialize, ToSchema)]
 struct LighterView {
     name: String,
@@ -111,7 +111,7 @@ struct LighterView {
     product_id: Option<ProductId>,
 }
 
-/// What becomes of a lighter.
+/// The change that a product needs.
 #[derive(Clone, Copy, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 enum LighterOutcome {

@@ -17,7 +17,7 @@ const LIMIT: Duration = Duration::from_secs(5);
 /// Known prices that a key is tried with, before copied products are released.
 const TRIED_PRICES: i64 = 5;
 
-/// What the key's account is to the ids in the database.
+/// Relation of the key's account to the ids in the database.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeyAccount {
     /// The account of the ids. An id that is missing there may be replaced.

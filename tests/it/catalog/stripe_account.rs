@@ -38,7 +38,7 @@ async fn ids(db: &PgPool) -> Vec<(Option<String>, Option<String>)> {
         .expect("the ids")
 }
 
-/// What the program says to a command on this database, and whether it is fine.
+/// Runs a command on this database: its output, and whether it succeeded.
 fn says(database: &Database, command: &[&str], is_rehearsal: bool) -> (bool, String) {
     let options = database::options(database.name());
     let socket = options.get_socket().expect("a socket");

@@ -339,6 +339,28 @@ async fn a_piece_sold_in_person_is_shipped_later() {
     let to_pack = staff.get("/admin/orders").await.text;
     assert!(to_pack.contains("SB-1001"), "{to_pack}");
     assert_eq!(shop.stock("turtle").await, (0, 0), "nobody else can buy it");
+    // A sale that is undone needs no address.
+    let again = [
+        ("sale", "0193a000-0000-7000-8000-00000000000e"),
+        ("piece", "owl"),
+        ("to_ship", "true"),
+    ];
+    let fields = [&again[..], &[("quantity", "1"), ("price", "47")]].concat();
+    assert_eq!(staff.submit(SELL, SELL, &fields).await.status, 303);
+    let page = "/admin/orders/SB-1002";
+    assert_eq!(
+        staff
+            .submit(page, &format!("{page}/undo"), &[])
+            .await
+            .status,
+        303
+    );
+    let reader = shop.admin(&[Scope::OrdersRead]).await;
+    let undone = reader.get("/api/admin/orders/SB-1002/").await.json;
+    assert_eq!(
+        (&undone["status"], &undone["review_items"]),
+        (&json!("refunded"), &json!([]))
+    );
 
     let admin = shop.admin(&[Scope::OrdersRead, Scope::OrdersWrite]).await;
     let address = json!({"shipping_address": {

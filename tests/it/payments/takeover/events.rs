@@ -12,7 +12,7 @@ use sqlx::PgConnection;
 use super::{Copied, copy_order, open_items, page, settles};
 use crate::support::{Leftover, Shop, card};
 
-/// What an import reports of one session and its payment.
+/// The end of an import that copied one session and its payment.
 async fn finish(conn: &mut PgConnection, session: &str, payment: &str) -> u64 {
     let takeover = Takeover {
         snapshot: Utc::now(),

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::support::{Client, STRIPE_KEY, Shop};
 
-/// What Stripe answers to a request of the old shop.
+/// Stripe's answer to a request of the old shop.
 async fn asks_stripe(shop: &Shop, path: &str, params: &[(&str, &str)]) -> Value {
     let url = shop.app.config.stripe.api_url.as_deref();
     let client = Client::to(url.expect("the sandbox's address")).with_token(STRIPE_KEY);
@@ -56,7 +56,7 @@ async fn page(shop: &Shop, amount: i64, shipping: i64, currency: &str) -> String
     session["id"].as_str().expect("an id").to_owned()
 }
 
-/// How an order is copied.
+/// Kinds of copied orders.
 #[derive(Clone, Copy, PartialEq)]
 enum Copied {
     /// Its page is open, and its piece is held.
