@@ -56,18 +56,27 @@ pub struct OurProduct {
     pub is_deleted: bool,
 }
 
+/// A category of ours.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub struct OurCategory {
+    pub id: i64,
+    pub name: String,
+    pub name_key: Option<String>,
+    pub slug: String,
+}
+
 /// The new shop before an import.
 #[derive(Default)]
 pub struct Known {
     pub rows: BTreeMap<RowKind, HashMap<String, ImportedRow>>,
     pub orders: HashMap<Uuid, OurOrder>,
     pub products: HashMap<String, OurProduct>,
-    /// Other rows of ours, by kind and id.
-    pub categories: HashMap<String, String>,
+    /// Categories of ours, by id.
+    pub categories: HashMap<i64, OurCategory>,
     pub custom_orders: HashMap<Uuid, String>,
     /// Lower-case addresses of users.
     pub users: HashMap<String, Uuid>,
-    /// Slugs of products that no import made, with their ids.
+    /// Slugs of our products, with their ids.
     pub slugs: HashMap<String, String>,
 }
 
@@ -75,6 +84,11 @@ impl Known {
     /// The record of a row, if an import made it.
     pub fn row(&self, kind: RowKind, id: &str) -> Option<&ImportedRow> {
         self.rows.get(&kind)?.get(id)
+    }
+
+    /// Returns true for a row of ours that an import made, and that is as the import left it.
+    pub fn is_copy(&self, kind: RowKind, id: &str) -> bool {
+        self.row(kind, id).is_some_and(|row| row.is_untouched)
     }
 
     /// Reads all of it. The caller's transaction keeps it as it is.
@@ -106,13 +120,12 @@ impl Known {
             };
             known.products.insert(id, product);
         }
-        let categories: Vec<(i64, String)> = sqlx::query_as("select id, name from categories")
-            .fetch_all(&mut *conn)
-            .await?;
+        let categories: Vec<OurCategory> =
+            sqlx::query_as("select id, name, name_key, slug from categories")
+                .fetch_all(&mut *conn)
+                .await?;
         let categories = categories.into_iter();
-        known.categories = categories
-            .map(|(id, name)| (id.to_string(), name))
-            .collect();
+        known.categories = categories.map(|category| (category.id, category)).collect();
         let custom_orders: Vec<(Uuid, String)> =
             sqlx::query_as("select id, status from custom_orders")
                 .fetch_all(&mut *conn)

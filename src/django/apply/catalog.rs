@@ -20,7 +20,7 @@ pub(super) async fn write_categories(
     let (mut new, mut changed) = (Vec::new(), Vec::new());
     for category in &plan.target.categories {
         let id = category.id.to_string();
-        let ours = plan.known.categories.get(&id);
+        let ours = plan.known.categories.get(&category.id);
         let count = applied.count(RowKind::Category);
         match decide(
             plan,
@@ -46,7 +46,7 @@ pub(super) async fn write_categories(
             Decision::Foreign => {
                 // Products name their category by this number, so another category must not take its place.
                 ensure!(
-                    ours.is_some_and(|ours| *ours == category.name),
+                    ours.is_some_and(|ours| ours.name == category.name),
                     "the new shop has a category {id} of its own, and the old shop has another one of this number: import \
                      into a shop whose catalog is empty; nothing was imported"
                 );
@@ -55,8 +55,9 @@ pub(super) async fn write_categories(
             }
         }
     }
-    rows::write(conn, INSERT_CATEGORIES, &new).await?;
+    // A new one may have the name or the slug that another had.
     update_categories(conn, &changed).await?;
+    rows::write(conn, INSERT_CATEGORIES, &new).await?;
     Ok(())
 }
 
@@ -135,8 +136,9 @@ pub(super) async fn write_products(
             }
         }
     }
-    insert_products(conn, &new, plan.is_paused).await?;
+    // A new one may have the slug that another had.
     update_products(conn, &changed).await?;
+    insert_products(conn, &new, plan.is_paused).await?;
     let written: Vec<&NewProduct> = new.into_iter().chain(changed).collect();
     write_images(conn, &written).await?;
     Ok(())
@@ -247,7 +249,7 @@ async fn write_images(conn: &mut PgConnection, products: &[&NewProduct]) -> Resu
     Ok(())
 }
 
-/// Takes products that the old shop deleted out of the shop. One that an open order holds leaves with a later import.
+/// Takes products that the old shop deleted out of the shop, and frees their slugs.
 pub(super) async fn remove_products(
     conn: &mut PgConnection,
     plan: &Plan<'_>,

@@ -79,10 +79,10 @@ pub async fn apply(
     }
     catalog::write_categories(conn, plan, &mut applied, findings).await?;
     users::write(conn, plan, &mut applied, findings).await?;
+    catalog::remove_products(conn, plan, findings).await?;
     catalog::write_products(conn, plan, &mut applied, findings).await?;
     let both_took = orders::write(conn, plan, &mut applied, findings).await?;
     custom_orders::write(conn, plan, &mut applied, findings).await?;
-    catalog::remove_products(conn, plan, findings).await?;
     stock::follow(conn, plan, &both_took, &mut applied, findings).await?;
     rows::record_all(conn, plan, &applied).await?;
     name_gone(plan, findings);

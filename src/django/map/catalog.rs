@@ -1,6 +1,6 @@
 //! Categories and products.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use super::Input;
 use crate::django::findings::{Findings, add};
@@ -28,8 +28,26 @@ const USUAL_WEIGHT: i64 = 200;
 const MOST_WEIGHT: i64 = 9_999_999;
 
 pub(super) fn categories(input: &Input<'_>, findings: &mut Findings) -> Vec<NewCategory> {
-    let mut keys = HashSet::new();
-    let mut slugs = HashSet::new();
+    let known = input.known;
+    let old: HashSet<i64> = input
+        .shop
+        .categories
+        .iter()
+        .map(|category| category.id)
+        .collect();
+    // The import leaves these as they are, so their names and slugs are taken.
+    let staying = known.categories.values().filter(|ours| {
+        let id = ours.id.to_string();
+        !old.contains(&ours.id)
+            || (known.row(RowKind::Category, &id).is_some()
+                && !known.is_copy(RowKind::Category, &id))
+    });
+    let (mut keys, mut slugs) = (HashMap::new(), HashMap::new());
+    for ours in staying {
+        let id = ours.id.to_string();
+        slugs.insert(ours.slug.clone(), id.clone());
+        keys.extend(ours.name_key.clone().map(|key| (key, id)));
+    }
     let old = input.shop.categories.iter();
     old.map(|old| category(old, &mut keys, &mut slugs, findings))
         .collect()
@@ -37,10 +55,11 @@ pub(super) fn categories(input: &Input<'_>, findings: &mut Findings) -> Vec<NewC
 
 fn category(
     old: &OldCategory,
-    keys: &mut HashSet<String>,
-    slugs: &mut HashSet<String>,
+    keys: &mut HashMap<String, String>,
+    slugs: &mut HashMap<String, String>,
     findings: &mut Findings,
 ) -> NewCategory {
+    let id = old.id.to_string();
     let row = format!("category {}", old.id);
     let mut name = old.name.clone();
     if name.trim().is_empty() {
@@ -52,12 +71,13 @@ fn category(
         );
     }
     let key = products::categories::name_key(&name);
-    let name_key = keys.insert(key.clone()).then_some(key);
+    let owner = keys.entry(key.clone()).or_insert_with(|| id.clone());
+    let name_key = (*owner == id).then_some(key);
     if name_key.is_none() {
         let text = "another category has the same name but for capitals and accents";
         add(&mut findings.noted, &row, text);
     }
-    let slug = free_slug(&old.slug, &old.id.to_string(), slugs, || {
+    let slug = free_slug(&old.slug, &id, slugs, || {
         let text = "it has no slug, or that of another category: its number is added";
         add(&mut findings.mended, &row, text);
     });
@@ -72,15 +92,22 @@ fn category(
     }
 }
 
-/// A slug that no earlier row has; copies without constraints may have one twice.
-fn free_slug(slug: &str, id: &str, taken: &mut HashSet<String>, mended: impl FnOnce()) -> String {
-    if !slug.is_empty() && taken.insert(slug.to_owned()) {
-        return slug.to_owned();
-    }
-    mended();
-    let slug = format!("{slug}-{id}");
-    let slug = slug.trim_start_matches('-').to_owned();
-    taken.insert(slug.clone());
+/// A slug that no other row has. Rows of ours that stay may have it, and in copies without constraints an earlier one.
+fn free_slug(
+    slug: &str,
+    id: &str,
+    owners: &mut HashMap<String, String>,
+    mended: impl FnOnce(),
+) -> String {
+    let is_free = owners.get(slug).is_none_or(|owner| owner == id);
+    let slug = if is_free && !slug.is_empty() {
+        slug.to_owned()
+    } else {
+        mended();
+        let slug = format!("{slug}-{id}");
+        slug.trim_start_matches('-').to_owned()
+    };
+    owners.insert(slug.clone(), id.to_owned());
     slug
 }
 
@@ -92,14 +119,13 @@ pub(super) fn products(
 ) -> Vec<NewProduct> {
     let mut taken = Taken {
         categories: categories.iter().map(|category| category.id).collect(),
-        // A product of the new shop's own keeps its slug.
+        // What the new shop made or changed keeps its slug.
         slugs: input
             .known
             .slugs
             .iter()
-            .filter(|(_, id)| input.known.row(RowKind::Product, id).is_none())
-            .filter(|(_, id)| !input.shop.products.iter().any(|product| product.id == **id))
-            .map(|(slug, _)| slug.clone())
+            .filter(|(_, id)| !input.known.is_copy(RowKind::Product, id))
+            .map(|(slug, id)| (slug.clone(), id.clone()))
             .collect(),
         stripe_products: HashSet::new(),
         stripe_prices: HashSet::new(),
@@ -112,7 +138,8 @@ pub(super) fn products(
 /// Values that no two products share.
 struct Taken {
     categories: HashSet<i64>,
-    slugs: HashSet<String>,
+    /// Ids of products by their slugs.
+    slugs: HashMap<String, String>,
     stripe_products: HashSet<String>,
     stripe_prices: HashSet<String>,
 }

@@ -4,6 +4,7 @@ mod broken;
 mod expected;
 mod last;
 mod quirks;
+mod renamed;
 mod repeated;
 mod sample;
 

@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::Takeover;
 
 /// Adds a product that differs from an ordinary one.
-fn product(id: &str, columns: &[(&str, &str)]) -> String {
+pub(super) fn product(id: &str, columns: &[(&str, &str)]) -> String {
     insert(
         "products_product",
         &[
@@ -34,7 +34,7 @@ fn product(id: &str, columns: &[(&str, &str)]) -> String {
 }
 
 /// Adds an order; `id` is its last digits.
-fn order(id: u32, columns: &[(&str, &str)]) -> String {
+pub(super) fn order(id: u32, columns: &[(&str, &str)]) -> String {
     insert(
         "orders_order",
         &[
@@ -57,7 +57,7 @@ fn order(id: u32, columns: &[(&str, &str)]) -> String {
     )
 }
 
-fn item(order: u32, product: &str, unit_price: i64, quantity: i64) -> String {
+pub(super) fn item(order: u32, product: &str, unit_price: i64, quantity: i64) -> String {
     format!(
         "insert into orders_orderitem (order_id, product_id, unit_price, quantity)
          values ('{order:032}', '{product}', {unit_price}, {quantity});"
@@ -65,7 +65,7 @@ fn item(order: u32, product: &str, unit_price: i64, quantity: i64) -> String {
 }
 
 /// Adds a request; `id` is its last digits.
-fn request(id: u32, columns: &[(&str, &str)]) -> String {
+pub(super) fn request(id: u32, columns: &[(&str, &str)]) -> String {
     insert(
         "custom_orders_customorderrequest",
         &[
