@@ -23,6 +23,9 @@ pub struct OldShop {
     pub stray_items: Vec<String>,
 }
 
+/// A line comes to less than this many cents, so that no sum of lines overflows.
+const MOST_OF_A_LINE: i64 = 1 << 53;
+
 /// A row of `products_category`.
 pub struct OldCategory {
     pub id: i64,
@@ -181,17 +184,16 @@ fn read_all<T>(
     let mut all = Vec::new();
     for row in &source.table(table).rows {
         let row = RowReader::new(table, row);
-        let id = row.text("id").replace('-', "");
         ensure!(
-            !id.is_empty(),
+            !row.text("id").is_empty(),
             "{table} has a row without an id: nothing was imported"
         );
+        let id = match table {
+            ORDERS | REQUESTS => row.uuid("id")?.to_string(),
+            _ => row.text("id"),
+        };
         ensure!(
-            ids.insert(if table == PRODUCTS {
-                row.text("id")
-            } else {
-                id
-            }),
+            ids.insert(id),
             "{} is there twice: nothing was imported",
             row.name()
         );
@@ -217,6 +219,11 @@ fn add_items(source: &Source, orders: &mut [OldOrder]) -> anyhow::Result<Vec<Str
             unit_price: row.amount("unit_price")?,
             quantity: row.count("quantity")?,
         };
+        let sum = item.unit_price.checked_mul(i64::from(item.quantity));
+        ensure!(
+            sum.is_some_and(|sum| sum.abs() < MOST_OF_A_LINE),
+            row.unfit("quantity", "one that any stock has at this price")
+        );
         let twin = items.insert(id, (row.optional_uuid("order_id")?, item));
         ensure!(
             twin.is_none(),
@@ -262,7 +269,7 @@ impl OldCategory {
         let created_at = row.time("created_at")?;
         Ok(OldCategory {
             id: row.integer("id")?,
-            name: row.text("name"),
+            name: row.text_within("name", 100)?,
             slug: row.text("slug"),
             description: row.text("description"),
             created_at,
@@ -284,8 +291,8 @@ impl OldProduct {
             None => None,
         };
         Ok(OldProduct {
-            id: row.text("id"),
-            name: row.text("name"),
+            id: row.text_within("id", 100)?,
+            name: row.text_within("name", 255)?,
             slug: row.text("slug"),
             lighter_type: row.text("lighter_type"),
             price: row.integer("price")?,

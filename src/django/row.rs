@@ -2,8 +2,8 @@
 
 use std::fmt::Display;
 
-use anyhow::{Context, bail};
-use chrono::{DateTime, NaiveDateTime, Utc};
+use anyhow::{Context, bail, ensure};
+use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -43,6 +43,19 @@ impl<'a> RowReader<'a> {
     /// Like [`text`](Self::text), but none when it is empty.
     pub fn optional_text(&self, column: &str) -> Option<String> {
         Some(self.text(column)).filter(|text| !text.is_empty())
+    }
+
+    /// A text that our table has a limit for. SQLite keeps longer ones than Django's forms let in.
+    ///
+    /// # Errors
+    /// A sentence for a longer one.
+    pub fn text_within(&self, column: &str, most_characters: usize) -> anyhow::Result<String> {
+        let text = self.text(column);
+        ensure!(
+            text.chars().count() <= most_characters,
+            self.unfit(column, format!("at most {most_characters} characters long"))
+        );
+        Ok(text)
     }
 
     /// A whole number, also where it is kept as a text or a number with a decimal point.
@@ -162,7 +175,7 @@ impl<'a> RowReader<'a> {
     }
 
     /// A sentence about a value that does not fit. The value itself may be a customer's.
-    fn unfit(&self, column: &str, wanted: impl Display) -> String {
+    pub fn unfit(&self, column: &str, wanted: impl Display) -> String {
         format!(
             "{}: {column} is not {wanted}, and no rule says what else it could mean: nothing was imported",
             self.name()
@@ -204,11 +217,15 @@ fn time(text: &str) -> Option<DateTime<Utc>> {
         return Some(time.to_utc());
     }
     let bare = text.trim_end_matches('Z');
-    let plain = ["%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.f"];
-    plain
-        .iter()
-        .find_map(|form| NaiveDateTime::parse_from_str(bare, form).ok())
-        .map(|time| time.and_utc())
+    let plain = [
+        "%Y-%m-%d %H:%M:%S%.f",
+        "%Y-%m-%dT%H:%M:%S%.f",
+        "%Y-%m-%d %H:%M",
+    ];
+    let mut plain = plain.iter();
+    let time = plain.find_map(|form| NaiveDateTime::parse_from_str(bare, form).ok());
+    let midnight = || Some(NaiveDate::parse_from_str(bare, "%Y-%m-%d").ok()?.into());
+    time.or_else(midnight).map(|time| time.and_utc())
 }
 
 /// Reads a decimal text as hundredths. A third decimal and more, which only a binary fraction can bring, is rounded.
@@ -282,7 +299,12 @@ mod tests {
             let time = time(text).unwrap_or_else(|| panic!("{text}"));
             assert_eq!(time.timestamp_micros(), 1_769_903_999_999_999, "{text}");
         }
+        for text in ["2026-01-31", "2026-01-31 00:00", "2026-01-31T00:00:00Z"] {
+            let time = time(text).unwrap_or_else(|| panic!("{text}"));
+            assert_eq!(time.timestamp(), 1_769_817_600, "{text}");
+        }
         assert_eq!(time("yesterday"), None);
+        assert_eq!(time("2026-02-30"), None);
     }
 
     #[test]

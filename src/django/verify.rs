@@ -96,7 +96,8 @@ async fn stage(
             sqlx::query(
                 "insert into old_rows (kind, id, row)
                  select $1,
-                        case when $1 in ('order', 'custom_order') then (row ->> 'id')::uuid::text else row ->> 'id' end,
+                        case when $1 in ('order', 'custom_order') then btrim(row ->> 'id')::uuid::text
+                             else row ->> 'id' end,
                         row
                  from jsonb_array_elements($2) as row",
             )
@@ -190,7 +191,8 @@ const COMPARISONS: [Comparison; 11] = [
                      or (btrim(old.row ->> 'name') <> '' and p.name <> old.row ->> 'name')
                      or p.description <> coalesce(old.row ->> 'description', '')
                      or p.created_at <> (old.row ->> 'created_at')::timestamptz
-                     or (p.is_active and not coalesce((old.row ->> 'is_active')::boolean, true)))",
+                     or (p.is_active
+                         and lower(coalesce(old.row ->> 'is_active', '')) in ('false', 'f', '0', '0.0', 'no')))",
     },
     Comparison {
         name: "stock",
@@ -224,7 +226,8 @@ const COMPARISONS: [Comparison; 11] = [
                 and (o.total <> greatest((old.row ->> 'amount_total')::numeric, 0)
                      or o.created_at <> (old.row ->> 'created_at')::timestamptz
                      or coalesce(o.email, '') <> coalesce(old.row ->> 'customer_email', '')
-                     or o.is_custom_order <> coalesce((old.row ->> 'is_custom_order')::boolean, false))",
+                     or o.is_custom_order
+                        <> (lower(coalesce(old.row ->> 'is_custom_order', '')) in ('true', 't', '1', '1.0', 'yes')))",
     },
     Comparison {
         name: "statuses of orders",
@@ -272,12 +275,12 @@ const COMPARISONS: [Comparison; 11] = [
     Comparison {
         name: "lines of orders",
         sql: "with theirs as (
-                  select (row ->> 'order_id')::uuid as order_id,
+                  select btrim(row ->> 'order_id')::uuid as order_id,
                          sum(greatest((row ->> 'unit_price')::numeric, 0) * (row ->> 'quantity')::numeric) as sum
                   from old_rows
                   where kind = 'item'
                     and (row ->> 'quantity')::numeric > 0
-                    and row ->> 'order_id' is not null
+                    and row ->> 'order_id' <> ''
                   group by 1
               ),
               ours as (
@@ -357,7 +360,7 @@ const COMPARISONS: [Comparison; 11] = [
                      or c.description <> old.row ->> 'description'
                      or c.created_at <> (old.row ->> 'created_at')::timestamptz
                      or (q.state in ('draft', 'live')
-                         and q.amount <> round((old.row ->> 'quoted_price')::numeric * 100)))",
+                         and q.amount <> round(nullif(old.row ->> 'quoted_price', '')::numeric * 100)))",
     },
     Comparison {
         name: "images",

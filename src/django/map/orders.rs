@@ -28,6 +28,9 @@ pub(super) const CUSTOM_PIECE: &str = "Custom piece";
 /// Name of the line for money that no line of the old shop explains.
 pub const UNEXPLAINED: &str = "Not in the old shop's lines";
 
+/// Name of a line whose product nothing names.
+const NAMELESS: &str = "A product that the old shop has no more";
+
 /// Carrier of the old shop.
 pub(super) const USUAL_CARRIER: &str = "USPS";
 
@@ -206,13 +209,15 @@ impl Mapper<'_> {
                 _ => {}
             }
             let name = product.map(|product| product.name.clone());
+            let id = Some(&item.product_id).filter(|id| !id.is_empty());
             lines.push(NewLine {
                 product_id: product
                     .filter(|_| !has_twin)
                     .map(|product| product.id.clone()),
                 name: name
                     .or_else(|| item.product_name.clone())
-                    .unwrap_or_else(|| item.product_id.clone()),
+                    .or_else(|| id.cloned())
+                    .unwrap_or_else(|| NAMELESS.to_owned()),
                 image: product.and_then(|product| product.primary_image.clone()),
                 unit_price,
                 quantity: item.quantity,

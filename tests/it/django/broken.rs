@@ -124,6 +124,21 @@ async fn a_row_fits_no_rule() {
                 "products_product 1",
             ],
         ),
+        (
+            "update products_product set name = printf('%0256d', 1) where id = '1'",
+            ["name is not at most 255 characters", "products_product 1"],
+        ),
+        (
+            "update products_category set name = printf('%0101d', 1) where id = 1",
+            ["name is not at most 100 characters", "products_category 1"],
+        ),
+        (
+            "update orders_orderitem set unit_price = 1000000000000, quantity = 2147483647 where rowid = 1",
+            [
+                "quantity is not one that any stock has",
+                "orders_orderitem 1",
+            ],
+        ),
     ] {
         let takeover = Takeover::begin().await;
         takeover.change(change).await;
@@ -139,7 +154,8 @@ async fn a_copy_has_a_row_twice() {
             "create table copy as select * from orders_order;
              drop table orders_order;
              alter table copy rename to orders_order;
-             insert into orders_order select * from orders_order limit 1;",
+             insert into orders_order select * from orders_order limit 1;
+             update orders_order set id = upper(id) where rowid = (select max(rowid) from orders_order);",
         )
         .await;
     refuses(&takeover, &["orders_order", "is there twice"]).await;

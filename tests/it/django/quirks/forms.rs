@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::expect;
+use super::{expect, order};
 use crate::django::Takeover;
 
 #[tokio::test]
@@ -93,4 +93,50 @@ async fn copies_with_other_types_come_to_the_same() {
         .await;
     takeover.import(&[]).await;
     crate::django::expected::check(&takeover).await;
+}
+
+#[tokio::test]
+async fn an_empty_text_in_place_of_a_value_is_none() {
+    let takeover = Takeover::begin().await;
+    let copies = [
+        "products_product",
+        "orders_order",
+        "orders_orderitem",
+        "custom_orders_customorderrequest",
+    ]
+    .map(|table| {
+        format!(
+            "create table copy as select * from {table}; drop table {table}; alter table copy rename to {table};"
+        )
+    });
+    takeover.change(&copies.concat()).await;
+    let line = |id: u32, order: &str, product: &str| {
+        format!(
+            "insert into orders_orderitem (id, order_id, product_id, unit_price, quantity)
+             values ({id}, {order}, {product}, 4500, 1);"
+        )
+    };
+    takeover
+        .change(&format!(
+            "update products_product set is_active = '1.0' where is_active = 1;
+             update products_product set is_active = '0.0' where is_active = 0;
+             update orders_order set is_custom_order = '' where is_custom_order = 0;
+             update custom_orders_customorderrequest set quoted_price = '' where quoted_price is null;
+             {}{}{}{}",
+            order(1, &[("is_custom_order", "''"), ("created_at", "'2026-05-07'")]),
+            line(9001, "''", "'odd-steady'"),
+            line(9002, "null", "'odd-steady'"),
+            line(9003, "'00000000000000000000000000000001'", "null"),
+        ))
+        .await;
+    let report = takeover.import(&[]).await;
+    let left_out = report["findings"]["left_out"].to_string();
+    for line in ["orders_orderitem 9001", "orders_orderitem 9002"] {
+        assert!(left_out.contains(line), "{left_out}");
+    }
+    let lines = json!([[null, "A product that the old shop has no more", 1, 4500]]);
+    expect(
+        &takeover.order(1).await,
+        &json!({"lines": lines, "created_at": "2026-05-07T00:00:00+00:00", "channel": "storefront"}),
+    );
 }
