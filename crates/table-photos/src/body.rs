@@ -1,8 +1,8 @@
 //! The body of a piece: its beadwork, between the two sides and below the collar.
 
 use crate::figure::Figure;
-use crate::shape::Point;
-use crate::upright::{Head, robust_slope};
+use crate::shape::{Line, Point};
+use crate::upright::Head;
 
 /// Width of a row, in widths of the body, from which it belongs to the body.
 const FULL_WIDTH: f32 = 0.9;
@@ -19,13 +19,6 @@ pub(crate) struct Body {
     left: Line,
     right: Line,
     is_head_up: bool,
-}
-
-/// A side: its column at the middle row, and how far it moves to the right per row.
-#[derive(Clone, Copy, Debug)]
-struct Line {
-    at: f32,
-    slope: f32,
 }
 
 impl Body {
@@ -60,32 +53,17 @@ impl Body {
             .copied()
             .collect();
         let trimmed = &inner[inner.len() / 10..inner.len() - inner.len() / 10];
+        let side = |column: fn(&(usize, (usize, usize))) -> usize| {
+            let points = trimmed.iter().map(|row| (row.0 as f32, column(row) as f32));
+            Line::through(&points.collect::<Vec<_>>())
+        };
         Body {
             top: top as f32,
             bottom: bottom as f32 + 1.0,
-            left: line(
-                trimmed
-                    .iter()
-                    .map(|row| (row.0 as f32, row.1.0 as f32))
-                    .collect(),
-            ),
-            right: line(
-                trimmed
-                    .iter()
-                    .map(|row| (row.0 as f32, row.1.1 as f32))
-                    .collect(),
-            ),
+            left: side(|row| row.1.0),
+            right: side(|row| row.1.1),
             is_head_up: head.is_up,
         }
-        .with_middle()
-    }
-
-    /// Lines are given at row 0 first: moves them to the middle row.
-    fn with_middle(mut self) -> Body {
-        let middle = (self.top + self.bottom) / 2.0;
-        self.left.at += self.left.slope * middle;
-        self.right.at += self.right.slope * middle;
-        self
     }
 
     pub fn length(&self) -> f32 {
@@ -93,7 +71,8 @@ impl Body {
     }
 
     pub fn width(&self) -> f32 {
-        (self.right.at - self.left.at).max(1.0)
+        let middle = (self.top + self.bottom) / 2.0;
+        (self.right.at(middle) - self.left.at(middle)).max(1.0)
     }
 
     /// Mean slope of both sides: places to the right per row.
@@ -109,19 +88,7 @@ impl Body {
             false => (1.0 - across, 1.0 - along),
         };
         let y = self.top + along * (self.bottom - self.top);
-        let from_middle = y - (self.top + self.bottom) / 2.0;
-        let side = |line: Line| line.at + line.slope * from_middle;
-        let (left, right) = (side(self.left), side(self.right));
+        let (left, right) = (self.left.at(y), self.right.at(y));
         Point::new(left + across * (right - left), y)
-    }
-}
-
-/// The robust line through points of row and column, as its column at row 0 and its slope.
-fn line(points: Vec<(f32, f32)>) -> Line {
-    let slope = robust_slope(&points);
-    let mut offsets: Vec<f32> = points.iter().map(|(y, x)| x - slope * y).collect();
-    Line {
-        at: crate::grid::median(&mut offsets),
-        slope,
     }
 }

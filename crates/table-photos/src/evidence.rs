@@ -67,6 +67,8 @@ pub(crate) struct EvidenceMap {
     pub total: Grid<f32>,
     /// By color alone.
     pub color: Grid<f32>,
+    /// By roughness alone.
+    pub rough: Grid<f32>,
     /// Roughness over the board's usual one.
     pub roughness: Grid<f32>,
     /// The board's usual roughness.
@@ -81,11 +83,11 @@ impl EvidenceMap {
         let mut roughness = slope_deviation(&copy.lab);
         let (usual, roughest) = board_roughness(&roughness, board);
         // Windows of the roughness reach out by two pixels, the camera's blur by one more.
-        let rough = roughness.box_min(3);
         let limit = (roughest * ROUGHER).max(1e-4);
+        let rough = roughness.box_min(3).map(|value| value / limit);
         let mut total = color.clone();
         for (total, rough) in total.values.iter_mut().zip(&rough.values) {
-            *total = total.max(rough / limit);
+            *total = total.max(*rough);
         }
         for value in &mut roughness.values {
             *value /= usual.max(1e-4);
@@ -93,6 +95,7 @@ impl EvidenceMap {
         EvidenceMap {
             total,
             color,
+            rough,
             roughness,
             usual: usual.max(1e-4),
             edge: (edge_limit(copy, board) * ROUGHER).max(LEAST_EDGE * board.mean.l),

@@ -4,12 +4,12 @@ use crate::board::Board;
 use crate::copy::WorkingCopy;
 use crate::evidence::EvidenceMap;
 use crate::frame::Frame;
-use crate::grid::Grid;
+use crate::grid::{Grid, median};
 use crate::hood;
 use crate::mask::Mask;
 use crate::parting::Part;
 use crate::regions::UsualSize;
-use crate::shape::{Point, bounds, rasterized, smoothed, trace};
+use crate::shape::{Line, Point, bounds, points_inside, rasterized, smoothed, trace};
 
 /// Space around the piece in which its head may be found, in usual widths.
 const MARGIN: f32 = 0.65;
@@ -38,8 +38,17 @@ const TINTED_LIGHT: std::ops::Range<f32> = 0.6..1.1;
 const HALF: f32 = 0.55;
 const BLURRED: f32 = 0.035;
 
+/// Roughness over that of the beads up to which a pixel may be the board: JPEG rings around sharp edges, by blocks.
+const RINGING: f32 = 0.25;
+
+/// Half the width of the seams between the outermost beads, in usual widths.
+const SEAM: f32 = 0.015;
+
 /// Radius of opening that takes off a neighbor's spikes, in usual widths.
 const SPIKE: f32 = 0.045;
+
+/// Widest that a side stands out from its line, in widths of the body. Bodies in the public photograph do by 0.034.
+const STANDING_OUT: f32 = 0.045;
 
 /// A piece cut out of the copy, turned so that its axis runs from top to bottom. One place is one pixel of the copy.
 #[derive(Clone)]
@@ -55,6 +64,9 @@ pub(crate) struct Figure {
     pub kept: Mask,
     pub usual: UsualSize,
 }
+
+/// A row of a figure, with its first place and the place behind its last one.
+type Row = (usize, (usize, usize));
 
 /// Everything that a figure is cut from.
 pub(crate) struct Scene<'a> {
@@ -85,9 +97,11 @@ impl Figure {
         let inner = |outline: &[Point]| -> Vec<Point> {
             outline.iter().map(|&point| frame.inner(point)).collect()
         };
+        let ringing = (RINGING * bead_roughness(scene, part)).max(1.0);
         let evidence = Grid::from_fn(width, height, |x, y| {
             let place = frame.outer(Point::new(x as f32 + 0.5, y as f32 + 0.5));
-            scene.evidence.total.between(place.x, place.y)
+            let rough = scene.evidence.rough.between(place.x, place.y) / ringing;
+            scene.evidence.color.between(place.x, place.y).max(rough)
         });
         let light = Grid::from_fn(width, height, |x, y| {
             let place = frame.outer(Point::new(x as f32 + 0.5, y as f32 + 0.5));
@@ -179,7 +193,7 @@ impl Figure {
         let rows = self.rows();
         let middle = &rows[rows.len() / 4..(rows.len() * 3).div_ceil(4)];
         let side = |value: fn(&(usize, (usize, usize))) -> f32| {
-            crate::grid::median(&mut middle.iter().map(value).collect::<Vec<f32>>())
+            median(&mut middle.iter().map(value).collect::<Vec<f32>>())
         };
         (side(|row| row.1.0 as f32), side(|row| row.1.1 as f32))
     }
@@ -211,7 +225,7 @@ impl Figure {
     /// Peels off the outermost pixels that look like the board, beside parts of the piece that do not. A band of beads
     /// in the board's color stays.
     fn peel(&mut self) {
-        let before = self.mask.clone();
+        let mut before = self.mask.clone();
         let deep = (DEEPEST_PEEL * self.usual.width).round() as usize;
         let inside = self.evidence_inside((0.12 * self.usual.width).round().max(2.0) as usize);
         let light = self.light.clone();
@@ -229,7 +243,37 @@ impl Figure {
         self.peel_layers(shallow, |index, evidence| {
             evidence < HALF * beside.values[index]
         });
+        self.close_seams(&before);
+        self.trim_sides(&mut before);
         self.close_notches(&before);
+    }
+
+    /// Cuts off what stands out beyond the sides of the body: slivers of neighbors, and specks of the board.
+    fn trim_sides(&mut self, before: &mut Mask) {
+        let rows = self.rows();
+        let middle = &rows[rows.len() / 5..rows.len() - rows.len() / 5];
+        let side = |column: fn(&Row) -> usize| {
+            let points = middle.iter().map(|row| (row.0 as f32, column(row) as f32));
+            Line::through(&points.collect::<Vec<_>>())
+        };
+        let (left, right) = (side(|row| row.1.0), side(|row| row.1.1));
+        for y in 0..self.mask.height {
+            let (from, to) = (left.at(y as f32), right.at(y as f32));
+            let slack = STANDING_OUT * (to - from);
+            for x in 0..self.mask.width {
+                let is_inside = (from - slack..=to + slack).contains(&(x as f32 + 0.5));
+                *self.mask.at_mut(x, y) &= is_inside;
+                *before.at_mut(x, y) &= is_inside;
+            }
+        }
+    }
+
+    /// Gives back what was peeled off between the outermost beads: thread may look like the board.
+    fn close_seams(&mut self, before: &Mask) {
+        let closed = self.mask.closed((SEAM * self.usual.width).max(1.0));
+        self.mask = Grid::from_fn(closed.width, closed.height, |x, y| {
+            closed.at(x, y) && before.at(x, y)
+        });
     }
 
     fn peel_layers(&mut self, layers: usize, is_peeled: impl Fn(usize, f32) -> bool) {
@@ -296,6 +340,15 @@ impl Figure {
             }
         }
     }
+}
+
+/// Median evidence by roughness inside of a part.
+fn bead_roughness(scene: &Scene<'_>, part: &Part) -> f32 {
+    let inside = points_inside(&part.outline, 0.0);
+    let mut values: Vec<f32> = inside
+        .map(|p| scene.evidence.rough.nearest(p.x as isize, p.y as isize))
+        .collect();
+    median(&mut values)
 }
 
 fn either(one: &Mask, other: &Mask) -> Mask {

@@ -1,6 +1,6 @@
 //! Shapes: outlines as closed polygons, and what is measured on them.
 
-use crate::grid::Grid;
+use crate::grid::{Grid, median};
 use crate::mask::Mask;
 
 /// A point of a photograph or of its copy. (0, 0) is the outer corner of the first pixel.
@@ -170,6 +170,38 @@ impl Measures {
     }
 }
 
+/// A line that is closer to the vertical than to the horizontal.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Line {
+    /// Column at row 0.
+    start: f32,
+    /// Columns to the right per row.
+    pub slope: f32,
+}
+
+impl Line {
+    /// The robust line through points of row and column: the median of the slopes between points half of the list
+    /// apart, and the median offset. A few rows that stick out do not move it.
+    pub fn through(points: &[(f32, f32)]) -> Line {
+        let half = points.len() / 2;
+        let slope =
+            |(one, other): (&(f32, f32), &(f32, f32))| (other.1 - one.1) / (other.0 - one.0);
+        let mut slopes: Vec<f32> = points.iter().zip(&points[half..]).map(slope).collect();
+        slopes.retain(|slope| slope.is_finite());
+        let slope = median(&mut slopes);
+        let offsets = points.iter().map(|(row, column)| column - slope * row);
+        Line {
+            start: median(&mut offsets.collect::<Vec<f32>>()),
+            slope,
+        }
+    }
+
+    /// The column at a row.
+    pub fn at(&self, row: f32) -> f32 {
+        self.start + self.slope * row
+    }
+}
+
 /// The outer outline of a mask's first region, along the cracks between pixels.
 pub(crate) fn trace(mask: &Mask) -> Vec<Point> {
     let Some(start) = mask.values.iter().position(|&value| value) else {
@@ -282,6 +314,24 @@ pub(crate) fn row_spans(polygon: &[Point], y: f32) -> Vec<(f32, f32)> {
     pairs.iter().map(|&[from, to]| (from, to)).collect()
 }
 
+/// Points in rows inside a polygon: 80 rows, or as many as there are pixels, with as much between points.
+/// `inset` in steps is left out at both ends of a row.
+pub(crate) fn points_inside(polygon: &[Point], inset: f32) -> impl Iterator<Item = Point> + '_ {
+    const ROWS: f32 = 80.0;
+    let (least, most) = bounds(polygon);
+    let step = ((most.y - least.y) / ROWS).max(1.0);
+    let steps = move |from: f32, to: f32| {
+        let count = ((to - from) / step - 0.5).ceil().max(0.0) as usize;
+        (0..count).map(move |index| from + (index as f32 + 0.5) * step)
+    };
+    steps(least.y, most.y).flat_map(move |y| {
+        let spans = row_spans(polygon, y).into_iter();
+        spans.flat_map(move |(from, to)| {
+            steps(from + inset * step, to - inset * step).map(move |x| Point::new(x, y))
+        })
+    })
+}
+
 /// The pixels whose centers are inside a polygon.
 pub(crate) fn rasterized(polygon: &[Point], width: usize, height: usize) -> Mask {
     let mut mask = Grid::new(width, height, false);
@@ -330,6 +380,19 @@ mod tests {
         assert!((measures.rectangle.length - 50.0).abs() < 0.01);
         assert!((measures.rectangle.width - 10.0).abs() < 0.01);
         assert!((measures.fill - 1.0).abs() < 0.01 && (measures.solidity - 1.0).abs() < 0.01);
+    }
+
+    #[test]
+    fn a_few_rows_that_stick_out_do_not_move_a_line() {
+        let mut points: Vec<(f32, f32)> =
+            (0..60).map(|y| (y as f32, 5.0 + 0.1 * y as f32)).collect();
+        for point in &mut points[10..18] {
+            point.1 -= 9.0;
+        }
+        let line = Line::through(&points);
+        assert!((line.slope - 0.1).abs() < 0.01, "{line:?}");
+        assert!((line.at(40.0) - 9.0).abs() < 0.1, "{line:?}");
+        assert_eq!(Line::through(&[]).at(7.0), 0.0);
     }
 
     #[test]

@@ -1,8 +1,8 @@
-//! The direction of a piece's head, and the tilt of its body.
+//! The end of a piece at which its head is.
 
 use crate::color::Lab;
 use crate::figure::Figure;
-use crate::grid::{Grid, median};
+use crate::grid::Grid;
 use crate::shape::Point;
 
 /// Share of the rows at each end in which a head is looked for.
@@ -55,30 +55,5 @@ pub(crate) fn find_head(figure: &Figure, lab: &Grid<Lab>) -> Head {
     Head {
         is_up: apart >= 0.0,
         is_doubtful: apart.abs() < DOUBTFUL,
-    }
-}
-
-/// Median of the slopes between points half of the list apart.
-pub(crate) fn robust_slope(points: &[(f32, f32)]) -> f32 {
-    let half = points.len() / 2;
-    let slope = |(one, other): (&(f32, f32), &(f32, f32))| (other.1 - one.1) / (other.0 - one.0);
-    let mut slopes: Vec<f32> = points.iter().zip(&points[half..]).map(slope).collect();
-    slopes.retain(|slope| slope.is_finite());
-    median(&mut slopes)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_few_rows_that_stick_out_do_not_turn_a_line() {
-        let mut points: Vec<(f32, f32)> =
-            (0..60).map(|y| (y as f32, 5.0 + 0.1 * y as f32)).collect();
-        for point in &mut points[10..18] {
-            point.1 -= 9.0;
-        }
-        assert!((robust_slope(&points) - 0.1).abs() < 0.01);
-        assert_eq!(robust_slope(&[]), 0.0);
     }
 }

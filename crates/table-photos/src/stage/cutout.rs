@@ -177,11 +177,14 @@ fn clean_edge(raw: &Grid<Light>, alpha: &Grid<f32>, board: &Board, pixel: f32) -
     let depth = (2.0 * pixel).clamp(2.0, 14.0);
     let solid = alpha.map(|value| value > 0.97).eroded(depth);
     let is_edge = |index: usize| alpha.values[index] > 0.0 && !solid.values[index];
-    let means = mean_of(raw, &solid, (3.0 * pixel).round().clamp(4.0, 28.0) as usize);
+    let near = (3.0 * pixel).round().clamp(4.0, 28.0) as usize;
+    let means = mean_of(raw, &solid, near);
+    // Sharp corners have no solid pixels near.
+    let far = mean_of(raw, &solid, 4 * near);
     let tint = Point::new(board.mean.a, board.mean.b).unit();
     let mut colors = raw.clone();
     for (index, color) in colors.values.iter_mut().enumerate() {
-        let Some(beside) = means[index].filter(|_| is_edge(index)) else {
+        let Some(beside) = means[index].or(far[index]).filter(|_| is_edge(index)) else {
             continue;
         };
         let (own, beside) = (Lab::of(*color), Lab::of(beside));

@@ -6,7 +6,7 @@ use crate::board::Board;
 use crate::color::{Lab, Light, light};
 use crate::find::{Piece, Table};
 use crate::grid::{median, percentile};
-use crate::shape::{Point, bounds, row_spans};
+use crate::shape::{Point, points_inside};
 
 /// Share of the cast that is taken off. Metal mirrors its surroundings, so it never says all.
 const STRENGTH: f32 = 0.7;
@@ -100,21 +100,8 @@ fn samples(piece: &Piece) -> Vec<(Point, f32)> {
     let down = Point::new(-turn.sin(), turn.cos());
     let along = piece.outline.iter().map(|point| point.dot(down));
     let head = along.fold(f32::INFINITY, f32::min);
-    let (least, most) = bounds(&piece.outline);
-    let step = ((most.y - least.y) / 90.0).max(1.0);
-    let mut samples = Vec::new();
-    let mut y = least.y + step / 2.0;
-    while y < most.y {
-        for (from, to) in row_spans(&piece.outline, y) {
-            // The outermost pixels are mixed with the board.
-            let mut x = from + 2.0 * step;
-            while x < to - 2.0 * step {
-                let point = Point::new(x, y);
-                samples.push((point, (point.dot(down) - head) / piece.height.max(1.0)));
-                x += step;
-            }
-        }
-        y += step;
-    }
-    samples
+    // The outermost pixels are mixed with the board.
+    points_inside(&piece.outline, 2.0)
+        .map(|point| (point, (point.dot(down) - head) / piece.height.max(1.0)))
+        .collect()
 }

@@ -3,9 +3,7 @@
 use super::STAGE;
 use crate::find::Piece;
 use crate::frame::Frame;
-use crate::grid::median;
-use crate::shape::{Point, bounds, row_spans};
-use crate::upright::robust_slope;
+use crate::shape::{Line, Point, bounds, row_spans};
 
 /// Convergence of the sides over the whole height up to which they are made parallel. More is the piece's own form.
 const MOST_CONVERGENCE: f32 = 0.09;
@@ -104,15 +102,11 @@ fn keystone(outline: &[Point]) -> Keystone {
         }
     }
     let middle_row = least.y + height * 0.62;
-    let at = |side: &[(f32, f32)]| {
-        let slope = robust_slope(side);
-        let columns = side.iter().map(|(y, x)| x - slope * (y - middle_row));
-        (median(&mut columns.collect::<Vec<f32>>()), slope)
-    };
-    let ((left, left_slope), (right, right_slope)) = (at(&left), at(&right));
-    let slope = (right_slope - left_slope) / (right - left).max(1.0);
+    let (left, right) = (Line::through(&left), Line::through(&right));
+    let (first, last) = (left.at(middle_row), right.at(middle_row));
+    let slope = (right.slope - left.slope) / (last - first).max(1.0);
     Keystone {
-        column: (left + right) / 2.0,
+        column: (first + last) / 2.0,
         slope: if (slope * height).abs() < MOST_CONVERGENCE {
             slope
         } else {
