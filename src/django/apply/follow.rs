@@ -84,10 +84,22 @@ pub(super) async fn follow(
         return Ok(());
     };
     update(conn, order).await?;
-    write_unexplained(conn, plan, order).await?;
+    match is_settled(ours) {
+        true => write_unexplained(conn, plan, order).await?,
+        false => rewrite_lines(conn, order).await?,
+    }
     write_parts(conn, plan, order, ours, &way).await?;
     applied.count(RowKind::Order).updated += 1;
     Ok(())
+}
+
+/// Writes all lines of an order that is unpaid here: the old shop may not have had all of them at the last import.
+async fn rewrite_lines(conn: &mut PgConnection, order: &NewOrder) -> Result<()> {
+    sqlx::query("delete from order_lines where order_id = $1")
+        .bind(order.id)
+        .execute(&mut *conn)
+        .await?;
+    write_lines(conn, &lines(order, 0).collect::<Vec<_>>()).await
 }
 
 /// Replaces the line for money that no line explains. The others stay, once they are in.

@@ -178,21 +178,28 @@ impl Mapper<'_> {
         }
     }
 
-    /// The lines as they came in, or as the old shop has them: there they vanish with their product.
+    /// The lines as they came in, because there they vanish with their product. The old shop writes an order before its
+    /// lines, so an import may have come between.
     fn lines(&self, old: &OldOrder, total: i64) -> Vec<NewLine> {
-        let is_known = self
-            .input
-            .known
-            .row(RowKind::Order, &old.id.to_string())
-            .is_some();
-        if let Some(ours) = self.input.known.orders.get(&old.id)
-            && is_known
-        {
-            // The total may be another one now, and what no line explains with it.
-            let mut lines = ours.lines.clone();
-            lines.retain(|line| line.product_id.is_some() || line.name != UNEXPLAINED);
-            return lines;
+        let theirs = self.old_lines(old, total);
+        let known = self.input.known;
+        let is_known = known.row(RowKind::Order, &old.id.to_string()).is_some();
+        match known.orders.get(&old.id).filter(|_| is_known) {
+            Some(ours) => {
+                // The total may be another one now, and what no line explains with it.
+                let mut lines = ours.lines.clone();
+                lines.retain(|line| line.product_id.is_some() || line.name != UNEXPLAINED);
+                match !is_settled(ours.status) && have_grown(&lines, &theirs) {
+                    true => theirs,
+                    false => lines,
+                }
+            }
+            None => theirs,
         }
+    }
+
+    /// The lines as the old shop has them.
+    fn old_lines(&self, old: &OldOrder, total: i64) -> Vec<NewLine> {
         let mut lines: Vec<NewLine> = Vec::new();
         for item in old.items.iter().filter(|item| item.quantity > 0) {
             let unit_price = item.unit_price.max(0);
@@ -331,6 +338,22 @@ impl Mapper<'_> {
         };
         timeline::of_order(status, old.shipped_at.is_some(), &times)
     }
+}
+
+/// Returns true when all of our lines are among theirs, and theirs have more pieces.
+fn have_grown(ours: &[NewLine], theirs: &[NewLine]) -> bool {
+    let covers = |ours: &NewLine| {
+        theirs.iter().any(|theirs| {
+            theirs.product_id == ours.product_id
+                && theirs.unit_price == ours.unit_price
+                && theirs.quantity >= ours.quantity
+        })
+    };
+    let pieces = |lines: &[NewLine]| -> i64 {
+        let lines = lines.iter();
+        lines.map(|line| i64::from(line.quantity)).sum()
+    };
+    ours.iter().all(covers) && pieces(theirs) > pieces(ours)
 }
 
 /// A settled order of which no payment is known, though one may yet be reported.

@@ -96,7 +96,7 @@ fn insert(table: &str, usual: &[(&str, &str)], columns: &[(&str, &str)]) -> Stri
     )
 }
 
-fn id(number: u32) -> String {
+pub(super) fn id(number: u32) -> String {
     format!("00000000-0000-0000-0000-{number:012}")
 }
 
