@@ -8,7 +8,7 @@
 //! --ignored --nocapture`; `CHAOS_MINUTES` and `CHAOS_SEED` go for the short one, too.
 
 mod admin;
-mod audit;
+pub mod audit;
 mod auditor_selftest;
 mod banks;
 mod clock;
@@ -16,7 +16,7 @@ mod cluster;
 mod database;
 mod faults;
 mod program;
-mod rng;
+pub mod rng;
 mod shoppers;
 mod state;
 mod webhooks;

@@ -19,7 +19,7 @@ fn plain(id: &str) -> String {
 
 impl Takeover {
     /// What Stripe answers to a request of the old shop.
-    async fn asks_stripe(&self, path: &str, params: &[(&str, &str)]) -> Value {
+    pub(super) async fn asks_stripe(&self, path: &str, params: &[(&str, &str)]) -> Value {
         let url = self.shop.app.config.stripe.api_url.as_deref();
         let client = Client::to(url.expect("the sandbox's address")).with_token(STRIPE_KEY);
         let fields: Vec<(String, String)> = params
@@ -46,11 +46,11 @@ impl Takeover {
     }
 
     /// A payment link of the old shop: its id and its address.
-    async fn link(&self, request: &str) -> (String, String) {
+    pub(super) async fn link(&self, request: &str, amount: &str) -> (String, String) {
         let params = [
             ("line_items[0][quantity]", "1"),
             ("line_items[0][price_data][currency]", "usd"),
-            ("line_items[0][price_data][unit_amount]", "18000"),
+            ("line_items[0][price_data][unit_amount]", amount),
             (
                 "line_items[0][price_data][product_data][name]",
                 "Custom piece",
@@ -93,8 +93,8 @@ impl Takeover {
             &[("payment_intent", &payment), ("amount", "4000")],
         )
         .await;
-        let (live, live_url) = self.link(LIVE_LINK).await;
-        let (over, over_url) = self.link(SHIPPED_PIECE).await;
+        let (live, live_url) = self.link(LIVE_LINK, "18000").await;
+        let (over, over_url) = self.link(SHIPPED_PIECE, "18000").await;
         let minute = |minutes: i64| {
             let at = chrono::Utc::now() - chrono::TimeDelta::minutes(minutes);
             at.format("%Y-%m-%d %H:%M:%S").to_string()

@@ -7,6 +7,7 @@ mod quirks;
 mod renamed;
 mod repeated;
 mod sample;
+mod switch;
 
 use std::path::{Path, PathBuf};
 
@@ -33,7 +34,12 @@ pub fn sample() -> PathBuf {
 
 impl Takeover {
     pub async fn begin() -> Takeover {
-        let shop = Shop::open().await;
+        Takeover::begin_with(&[]).await
+    }
+
+    /// As [`Takeover::begin`], with settings of the new shop.
+    pub async fn begin_with(settings: &[(&str, &str)]) -> Takeover {
+        let shop = Shop::open_with(settings).await;
         // The old shop's users marked orders as paid of which no payment is known.
         shop.leaves(Leftover::WrongBooks);
         let mut beside = Beside::new(&shop);

@@ -79,8 +79,13 @@ pub(super) async fn check_items(
             _ => {}
         }
     }
-    // What another email tells, or cannot be emailed.
-    let quiet = ["other", "payment_refused", "shop_email_undelivered"];
+    // What another email or the report of an import tells, or cannot be emailed.
+    let quiet = [
+        "other",
+        "payment_refused",
+        "shop_email_undelivered",
+        "takeover",
+    ];
     let emailed: HashSet<&str> = books
         .emails
         .iter()
