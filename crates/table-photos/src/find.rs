@@ -4,8 +4,10 @@ use std::fmt;
 
 use image::RgbImage;
 
+use crate::balance::{Balance, LitPiece, evened};
 use crate::board::Board;
 use crate::body::Body;
+use crate::color::Light;
 use crate::copy::WorkingCopy;
 use crate::evidence::EvidenceMap;
 use crate::figure::{Figure, Scene};
@@ -86,6 +88,16 @@ pub struct Piece {
     pub height: f32,
     /// What its back, or its front, is found by.
     pub look: Look,
+}
+
+impl Piece {
+    pub(crate) fn lit(&self) -> LitPiece<'_> {
+        LitPiece {
+            outline: &self.outline,
+            head_degrees: self.head_degrees,
+            height: self.height,
+        }
+    }
 }
 
 /// Everything found in a photograph.
@@ -322,6 +334,10 @@ fn pieces(found: &[Found], copy: &WorkingCopy, board: &Board) -> Vec<Piece> {
         })
         .collect();
     sort_in_reading_order(&mut pieces);
+    let light = light_of(&pieces, copy, board);
+    for piece in &mut pieces {
+        piece.look.light = light;
+    }
     pieces
 }
 
@@ -352,6 +368,17 @@ fn piece(found: &Found, copy: &WorkingCopy, board: &Board, size: Option<Size>) -
         height: most - least,
         look: Look::of(&found.figure, &found.body, copy, board),
     }
+}
+
+/// Factors that make the light of the photograph white.
+fn light_of(pieces: &[Piece], copy: &WorkingCopy, board: &Board) -> Light {
+    let whole = pieces.iter().filter(|piece| piece.is_whole);
+    let color = |point: Point| {
+        let (x, y) = (point.x * copy.scale, point.y * copy.scale);
+        let color = copy.lab.nearest(x as isize, y as isize).light();
+        evened(color, board, point, copy.scale)
+    };
+    Balance::of(whole.map(Piece::lit), color).gains
 }
 
 /// Rows from the top, each from the left. Pieces whose middles differ by less than half a height are in one row.

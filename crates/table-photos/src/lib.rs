@@ -25,10 +25,12 @@
 //! 6. `figure` tidies each outline in the piece's own frame; `hood` finds a gray head on a gray board.
 //! 7. `upright`, `body` and `sizes` tell which end is the head, where the beadwork is, and which model it is.
 //! 8. `look` and `pair` compare pieces.
-//! 9. `stage` cuts a piece out of the full photograph and puts it on the shop's background.
+//! 9. `names` describes pieces in words, and proposes names.
+//! 10. `stage` cuts a piece out of the full photograph and puts it on the shop's background.
 //!
-//! `color`, `grid`, `mask`, `shape` and `frame` are what they work with. The README says more, and how it is scored.
+//! `balance` measures the light; `color`, `grid`, `mask`, `shape` and `frame` are what they work with. The README says more, and how it is scored.
 
+mod balance;
 mod board;
 mod body;
 mod color;
@@ -41,6 +43,7 @@ mod grid;
 mod hood;
 mod look;
 mod mask;
+pub mod names;
 mod pair;
 mod parting;
 mod regions;

@@ -30,6 +30,8 @@ pub struct Look {
     pub(crate) width: f32,
     /// Mean color of the board in this photograph.
     pub(crate) board: Light,
+    /// Factors that make the light of this photograph white.
+    pub(crate) light: Light,
 }
 
 impl Look {
@@ -59,6 +61,7 @@ impl Look {
             length: body.length() / copy.scale,
             width: body.width() / copy.scale,
             board: mean,
+            light: [1.0; 3],
         }
     }
 

@@ -1,18 +1,18 @@
 //! Staging: a piece upright on the shop's background, in true colors, with a soft shadow.
 
 mod cutout;
-mod light;
 mod placement;
 mod shadow;
 
 use image::{Rgb, RgbImage};
 
+use crate::balance::{Balance, evened};
 use crate::color::{Light, light, srgb};
 use crate::find::{Piece, Table};
 use crate::grid::Grid;
+use crate::shape::Point;
 use crate::sizes::Size;
 use cutout::cut_out;
-use light::Balance;
 use placement::Placement;
 
 /// Size of a staged image in pixels.
@@ -72,8 +72,10 @@ pub struct Stager<'a> {
 impl<'a> Stager<'a> {
     /// Measures the light of a photograph, which must be the one in which the table was found.
     pub fn new(photo: &'a RgbImage, table: &'a Table, options: StageOptions) -> Stager<'a> {
+        let whole = table.pieces.iter().filter(|piece| piece.is_whole);
+        let color = |point| evened(pixel(photo, point), &table.board, point, table.scale);
         Stager {
-            balance: Balance::of(photo, table),
+            balance: Balance::of(whole.map(Piece::lit), color),
             photo,
             table,
             options,
@@ -94,6 +96,12 @@ impl<'a> Stager<'a> {
             enlargement: placement.enlargement(),
         }
     }
+}
+
+fn pixel(photo: &RgbImage, point: Point) -> Light {
+    let x = (point.x.max(0.0) as u32).min(photo.width() - 1);
+    let y = (point.y.max(0.0) as u32).min(photo.height() - 1);
+    light(photo.get_pixel(x, y).0)
 }
 
 fn composed(

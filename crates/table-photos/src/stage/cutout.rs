@@ -3,8 +3,8 @@
 use image::RgbImage;
 
 use super::STAGE;
-use super::light::Balance;
 use super::placement::Placement;
+use crate::balance::Balance;
 use crate::board::Board;
 use crate::color::{Lab, Light, linear_table};
 use crate::evidence::Evidence;

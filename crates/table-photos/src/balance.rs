@@ -1,10 +1,7 @@
 //! The light of a photograph: its cast, by the metal of the heads, and its brightness.
 
-use image::RgbImage;
-
 use crate::board::Board;
-use crate::color::{Lab, Light, light};
-use crate::find::{Piece, Table};
+use crate::color::{Lab, Light};
 use crate::grid::{median, percentile};
 use crate::shape::{Point, points_inside};
 
@@ -25,18 +22,30 @@ const UNEVEN: (f32, f32) = (0.85, 1.2);
 /// Least samples of metal that tell the cast.
 const ENOUGH_METAL: usize = 60;
 
+/// A piece whose light is measured: its outline in the photograph, the direction of its head, and its height.
+pub(crate) struct LitPiece<'a> {
+    pub outline: &'a [Point],
+    pub head_degrees: f32,
+    pub height: f32,
+}
+
 /// The correction of one photograph.
-pub(super) struct Balance {
-    gains: Light,
+pub(crate) struct Balance {
+    /// Factors of red, green and blue.
+    pub gains: Light,
 }
 
 impl Balance {
-    pub fn of(photo: &RgbImage, table: &Table) -> Balance {
+    /// Measures the light of whole pieces, of which `color` gives the colors in even light.
+    pub fn of<'a>(
+        pieces: impl Iterator<Item = LitPiece<'a>>,
+        color: impl Fn(Point) -> Light,
+    ) -> Balance {
         let (mut reds, mut blues) = (Vec::new(), Vec::new());
         let mut luminances = Vec::new();
-        for piece in table.pieces.iter().filter(|piece| piece.is_whole) {
-            for (point, share) in samples(piece) {
-                let color = evened(pixel(photo, point), &table.board, point, table.scale);
+        for piece in pieces {
+            for (point, share) in samples(&piece) {
+                let color = color(point);
                 let lab = Lab::of(color);
                 if share < 0.18 && lab.chroma() < 0.06 && lab.l > 0.45 && color[1] > 0.0 {
                     reds.push(color[0] / color[1]);
@@ -80,7 +89,8 @@ impl Balance {
     }
 }
 
-fn evened(color: Light, board: &Board, point: Point, scale: f32) -> Light {
+/// A color of the photograph in even light. `scale`: pixels of the copy per pixel of the photograph.
+pub(crate) fn evened(color: Light, board: &Board, point: Point, scale: f32) -> Light {
     let here = board.color(point.x * scale, point.y * scale).l;
     let uneven = (here / board.mean.l.max(1e-3))
         .clamp(UNEVEN.0, UNEVEN.1)
@@ -88,20 +98,14 @@ fn evened(color: Light, board: &Board, point: Point, scale: f32) -> Light {
     color.map(|value| value / uneven)
 }
 
-fn pixel(photo: &RgbImage, point: Point) -> Light {
-    let x = (point.x.max(0.0) as u32).min(photo.width() - 1);
-    let y = (point.y.max(0.0) as u32).min(photo.height() - 1);
-    light(photo.get_pixel(x, y).0)
-}
-
 /// Points inside of a piece, with their share of the way from its head to its foot.
-fn samples(piece: &Piece) -> Vec<(Point, f32)> {
+fn samples(piece: &LitPiece<'_>) -> Vec<(Point, f32)> {
     let turn = piece.head_degrees.to_radians();
     let down = Point::new(-turn.sin(), turn.cos());
     let along = piece.outline.iter().map(|point| point.dot(down));
     let head = along.fold(f32::INFINITY, f32::min);
     // The outermost pixels are mixed with the board.
-    points_inside(&piece.outline, 2.0)
+    points_inside(piece.outline, 2.0)
         .map(|point| (point, (point.dot(down) - head) / piece.height.max(1.0)))
         .collect()
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use image::{DynamicImage, ImageDecoder, ImageReader, RgbImage};
 use serde::Deserialize;
+use table_photos::names::{Description, describe};
 use table_photos::{Look, Piece, Table, duplicates, pair};
 
 /// Intersection over union from which a piece is found.
@@ -42,6 +43,10 @@ struct TruePiece {
     visible: f64,
     head_deg: f64,
     polygon: Vec<[f64; 2]>,
+    /// Colors of the beads, and the pattern that the artist drew.
+    #[serde(default)]
+    palette: Vec<String>,
+    pattern: Option<String>,
 }
 
 /// A scene: photographs of the same pieces.
@@ -158,6 +163,46 @@ impl fmt::Display for Scores {
 
 /// A piece of a photograph, and the true piece that it is.
 type Named<'a> = (&'a Look, Option<&'a str>);
+
+/// Looks of all whole pieces of a scene.
+pub fn looks(scene: &Scene) -> Vec<Look> {
+    let photos = scene.truth.photos.iter();
+    photos
+        .flat_map(|photo| find(scene, photo).pieces)
+        .filter(|piece| piece.is_whole)
+        .map(|piece| piece.look)
+        .collect()
+}
+
+/// A description of a piece, with the palette and the pattern that were drawn.
+pub struct Described {
+    pub description: Description,
+    pub palette: Vec<String>,
+    pub pattern: String,
+}
+
+/// Finds the pieces of a scene and describes them, as far as the truth says what was drawn.
+pub fn describe_all(scene: &Scene) -> Vec<Described> {
+    let mut described = Vec::new();
+    for photo in &scene.truth.photos {
+        let table = find(scene, photo);
+        let names = score_photo(photo, &table.pieces, &mut Scores::default());
+        for (piece, name) in table.pieces.iter().zip(names) {
+            let mut truths = photo.pieces.iter();
+            let truth = truths.find(|truth| Some(truth.id.as_str()) == name);
+            if let Some(truth) = truth
+                && let Some(pattern) = &truth.pattern
+            {
+                described.push(Described {
+                    description: describe(&piece.look),
+                    palette: truth.palette.clone(),
+                    pattern: pattern.clone(),
+                });
+            }
+        }
+    }
+    described
+}
 
 /// Finds the pieces of a scene, pairs them, and counts.
 pub fn score(scene: &Scene) -> Scores {

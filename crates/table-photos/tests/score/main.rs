@@ -4,6 +4,7 @@
 //! called whole and is none, or is cut off, is false. `tests/data` has the public photograph of a table, whose truth was
 //! drawn by hand, and ten drawn scenes, each of two photographs or more. The groups have the targets of the README.
 
+mod names;
 mod support;
 
 use std::collections::BTreeMap;
