@@ -289,7 +289,7 @@ pub async fn ship(
             let shipped = custom_orders::ship_piece(conn, app, piece, shipment, &actor.name);
             shipped.await?.order
         }
-        None => ship_bought(conn, &before, shipment, &actor.name).await?,
+        None => ship_bought(conn, app, &before, shipment, &actor.name).await?,
     };
     withdraw_emails(conn, id, &Email::NOT_SHIPPED, actor).await?;
     let more = shipment.audit_facts();
@@ -309,13 +309,14 @@ async fn lock(conn: &mut PgConnection, id: OrderId) -> Result<(Option<OrderedPie
 
 async fn ship_bought(
     conn: &mut PgConnection,
+    app: &App,
     order: &Order,
     shipment: &NewShipment,
     actor: &str,
 ) -> Result<Order> {
     let (order, shipment) = orders::ship(conn, order, shipment, actor).await?;
     let email = Email::OrderShipped {
-        order: orders::shipped_email_data(conn, &order).await?,
+        order: orders::shipped_email_data(conn, app, &order).await?,
         shipment: shipment.email_data(),
     };
     let cause = orders::shipment_cause(conn, order.id).await?;

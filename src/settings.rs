@@ -13,6 +13,7 @@ use crate::config::{Config, ShippingRate};
 use crate::db;
 use crate::error::{Code, Error, FieldError, Result};
 use crate::http::texts::ShortLine;
+use crate::mail::Voice;
 use crate::types::money::{Cents, Currency};
 
 /// Default for the number of pieces at which a product counts as running out.
@@ -38,6 +39,8 @@ pub struct Settings {
     pub shipping_us: Rate,
     pub shipping_north_america: Rate,
     pub shipping_international: Rate,
+    /// The owner's own words in emails to customers.
+    pub voice: Voice,
 }
 
 /// Shipping price and delivery time of one zone.
@@ -70,6 +73,18 @@ pub struct Choice {
     pub shipping_us: Option<Rate>,
     pub shipping_north_america: Option<Rate>,
     pub shipping_international: Option<Rate>,
+    /// First line of emails to customers, in which `{name}` stands for the customer's name: `Hello {name},`.
+    #[schema(min_length = 1, max_length = 100)]
+    pub email_greeting: Option<String>,
+    /// Words before the signature in emails to customers.
+    #[schema(max_length = 500)]
+    pub email_closing: Option<String>,
+    /// Signature in emails to customers.
+    #[schema(max_length = 200)]
+    pub email_signature: Option<String>,
+    /// How to take care of a piece: in emails about shipped pieces, and in receipts of sales in person.
+    #[schema(max_length = 2000)]
+    pub care_advice: Option<String>,
 }
 
 #[derive(sqlx::FromRow)]
@@ -82,13 +97,17 @@ struct SettingsRow {
     shipping_us: Option<Vec<i64>>,
     shipping_north_america: Option<Vec<i64>>,
     shipping_international: Option<Vec<i64>>,
+    email_greeting: Option<String>,
+    email_closing: Option<String>,
+    email_signature: Option<String>,
+    care_advice: Option<String>,
 }
 
 macro_rules! read {
     ($and_lock:literal) => {
         concat!(
             "select version, shop_name, time_zone, quote_valid_days, low_stock, shipping_us, shipping_north_america,
-                    shipping_international
+                    shipping_international, email_greeting, email_closing, email_signature, care_advice
              from settings ",
             $and_lock
         )
@@ -134,6 +153,27 @@ impl From<SettingsRow> for Choice {
             shipping_us: Rate::read(row.shipping_us),
             shipping_north_america: Rate::read(row.shipping_north_america),
             shipping_international: Rate::read(row.shipping_international),
+            email_greeting: row.email_greeting,
+            email_closing: row.email_closing,
+            email_signature: row.email_signature,
+            care_advice: row.care_advice,
+        }
+    }
+}
+
+impl Choice {
+    /// Without surrounding whitespace in its texts, whose line ends are those of Unix. A text without words is no choice,
+    /// except for the name and the greeting, which must have some.
+    pub fn trimmed(self) -> Choice {
+        let tidy = |text: String| text.replace("\r\n", "\n").trim().to_owned();
+        let words = |text: Option<String>| text.map(tidy).filter(|text| !text.is_empty());
+        Choice {
+            shop_name: self.shop_name.map(tidy),
+            email_greeting: self.email_greeting.map(tidy),
+            email_closing: words(self.email_closing),
+            email_signature: words(self.email_signature),
+            care_advice: words(self.care_advice),
+            ..self
         }
     }
 }
@@ -151,6 +191,7 @@ impl Settings {
             shipping_us: config.shop.shipping_us.into(),
             shipping_north_america: config.shop.shipping_north_america.into(),
             shipping_international: config.shop.shipping_international.into(),
+            voice: Voice::default(),
         }
     }
 
@@ -171,6 +212,12 @@ impl Settings {
             shipping_international: choice
                 .shipping_international
                 .unwrap_or(self.shipping_international),
+            voice: Voice {
+                greeting: choice.email_greeting.unwrap_or(self.voice.greeting),
+                closing: choice.email_closing.unwrap_or(self.voice.closing),
+                signature: choice.email_signature.unwrap_or(self.voice.signature),
+                care: choice.care_advice.unwrap_or(self.voice.care),
+            },
         }
     }
 }
@@ -185,6 +232,10 @@ impl From<Settings> for Choice {
             shipping_us: Some(settings.shipping_us),
             shipping_north_america: Some(settings.shipping_north_america),
             shipping_international: Some(settings.shipping_international),
+            email_greeting: Some(settings.voice.greeting),
+            email_closing: Some(settings.voice.closing),
+            email_signature: Some(settings.voice.signature),
+            care_advice: Some(settings.voice.care),
         }
     }
 }
@@ -246,10 +297,7 @@ pub async fn choose(
     version: Option<i32>,
     currency: Currency,
 ) -> Result<()> {
-    let choice = Choice {
-        shop_name: choice.shop_name.map(|name| name.trim().to_owned()),
-        ..choice
-    };
+    let choice = choice.trimmed();
     let row: SettingsRow = sqlx::query_as(read!("for update"))
         .fetch_one(&mut *conn)
         .await?;
@@ -278,7 +326,8 @@ pub async fn choose(
     sqlx::query(
         "update settings
          set version = version + 1, shop_name = $1, time_zone = $2, quote_valid_days = $3, low_stock = $4, shipping_us = $5,
-             shipping_north_america = $6, shipping_international = $7, shipping_currency = $8",
+             shipping_north_america = $6, shipping_international = $7, shipping_currency = $8, email_greeting = $9,
+             email_closing = $10, email_signature = $11, care_advice = $12",
     )
     .bind(&choice.shop_name)
     .bind(&choice.time_zone)
@@ -288,6 +337,10 @@ pub async fn choose(
     .bind(choice.shipping_north_america.map(Rate::row))
     .bind(choice.shipping_international.map(Rate::row))
     .bind(currency.code())
+    .bind(&choice.email_greeting)
+    .bind(&choice.email_closing)
+    .bind(&choice.email_signature)
+    .bind(&choice.care_advice)
     .execute(&mut *conn)
     .await?;
     let (was, is) = difference(&before, &choice)?;
@@ -304,6 +357,22 @@ pub fn field_errors(choice: &Choice, currency: Currency) -> Vec<FieldError> {
                 "shop_name",
                 "must have 1 to 100 characters",
             ));
+        }
+    }
+    for (field, text, most) in [
+        ("email_greeting", &choice.email_greeting, 100),
+        ("email_closing", &choice.email_closing, 500),
+        ("email_signature", &choice.email_signature, 200),
+        ("care_advice", &choice.care_advice, 2000),
+    ] {
+        let Some(text) = text else { continue };
+        let is_line = field == "email_greeting";
+        let is_control = |c: char| c.is_control() && (is_line || c != '\n');
+        if text.chars().count() > most || text.contains(is_control) {
+            let wrong = format!("must have at most {most} characters, without control characters");
+            field_errors.push(FieldError::new(field, wrong));
+        } else if is_line && text.is_empty() {
+            field_errors.push(FieldError::new(field, "must have 1 to 100 characters"));
         }
     }
     // PostgreSQL takes names in any case; here they are as the database of time zones has them.

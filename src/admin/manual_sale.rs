@@ -220,7 +220,7 @@ async fn sell(app: &App, context: &AdminContext, form: &Form) -> Result<(Order, 
     let mut tx = app.db.begin().await?;
     // After a double tap, the pieces are gone but the sale exists.
     let is_new = orders::find(&mut tx, id).await?.is_none();
-    let order = orders::sell(&mut tx, &sale, currency, &actor).await?;
+    let order = orders::sell(&mut tx, app, &sale, &actor).await?;
     tx.commit().await?;
     Ok((order, is_new))
 }

@@ -18,6 +18,7 @@ mod custom_orders;
 mod customer_form;
 pub mod customers;
 mod dashboard;
+mod email_samples;
 pub mod figures;
 mod fingerprint;
 mod form;
@@ -256,6 +257,8 @@ pub fn routes() -> Vec<AdminRoute> {
         page("/admin/audit", Owner, audit_log::list),
         page("/admin/settings", Owner, settings::show),
         act("/admin/settings", Owner, settings::change),
+        page("/admin/settings/emails", Owner, email_samples::show),
+        page("/admin/settings/emails/{name}", Owner, email_samples::email),
 
         page("/admin/system", Owner, system::show),
         page("/admin/system/events", Owner, system::events),

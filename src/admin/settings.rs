@@ -96,6 +96,10 @@ fn fields(settings: &Settings) -> Form {
     form.set("time_zone", settings.time_zone.name());
     form.set("quote_valid_days", settings.quote_valid_days.to_string());
     form.set("low_stock", settings.low_stock.to_string());
+    form.set("email_greeting", settings.voice.greeting.clone());
+    form.set("email_closing", settings.voice.closing.clone());
+    form.set("email_signature", settings.voice.signature.clone());
+    form.set("care_advice", settings.voice.care.clone());
     for ((zone, _), rate) in ZONES.into_iter().zip(rates(settings)) {
         let price = rate.price.plain(settings.currency.code());
         form.set(&format!("{zone}.price"), price);
@@ -193,6 +197,8 @@ fn read(form: &Form, defaults: &Settings) -> Result<Choice> {
     drop(chosen);
     let name = form.get("shop_name");
     let zone = form.get("time_zone");
+    let greeting = form.get("email_greeting");
+    let words = |field: &str| Some(form.get(field));
     let choice = Choice {
         shop_name: (!name.is_empty() && name != defaults.shop_name).then_some(name),
         time_zone: (!zone.is_empty() && zone != defaults.time_zone.name()).then_some(zone),
@@ -202,7 +208,13 @@ fn read(form: &Form, defaults: &Settings) -> Result<Choice> {
         shipping_us: us,
         shipping_north_america: north_america,
         shipping_international: international,
-    };
+        email_greeting: (!greeting.is_empty() && greeting != defaults.voice.greeting)
+            .then_some(greeting),
+        email_closing: words("email_closing"),
+        email_signature: words("email_signature"),
+        care_advice: words("care_advice"),
+    }
+    .trimmed();
     if field_errors.is_empty() {
         return Ok(choice);
     }

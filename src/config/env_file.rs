@@ -250,7 +250,7 @@ mod tests {
                 "smtp://shop:pa$word1@mail.example",
             ),
             ("a${HOME}b$PATH$", "a${HOME}b$PATH$"),
-            ("#a23b2a", "#a23b2a"),
+            ("#bd4d28", "#bd4d28"),
             ("a#b", "a#b"),
             ("C:\\beads", "C:\\beads"),
             ("it's \"so\"", "it's \"so\""),

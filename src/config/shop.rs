@@ -35,7 +35,7 @@ pub struct ShippingRate {
     pub days: (u32, u32),
 }
 
-/// A color, such as `#a23b2a`.
+/// A color, such as `#bd4d28`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Color(pub [u8; 3]);
 
@@ -96,7 +96,7 @@ impl ShopConfig {
             color: reader.parsed(
                 "SHOP_COLOR",
                 Color([0xa2, 0x3b, 0x2a]),
-                "must be a color, as #a23b2a",
+                "must be a color, as #bd4d28",
             ),
             quote_valid_days,
         }

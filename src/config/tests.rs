@@ -116,7 +116,7 @@ fn settings_of_emails_that_cannot_work_are_named() {
     }
     assert_eq!(
         Color::from_str("#A23b2a").map(|c| c.to_string()),
-        Ok("#a23b2a".to_owned())
+        Ok("#bd4d28".to_owned())
     );
 }
 
@@ -200,7 +200,7 @@ fn the_example_file_works_as_it_stands_with_each_line_uncommented() {
     let config = combine(&file, &[]).expect("valid");
     assert_eq!(config.shop.name, "Spirit Beads");
     assert_eq!(config.mail.from.name.as_deref(), Some("Spirit Beads"));
-    assert_eq!(config.shop.color.to_string(), "#a23b2a");
+    assert_eq!(config.shop.color.to_string(), "#bd4d28");
 }
 
 #[test]

@@ -71,7 +71,7 @@ pub async fn send_corrected_shipment(
 ) -> Result<bool> {
     let email = Email::CustomOrderShipmentCorrected {
         custom_order: email_data(conn, app, custom_order).await?,
-        order: orders::email_data(conn, order).await?,
+        order: orders::email_data(conn, app, order).await?,
         shipment: shipment.email_data(),
     };
     to_customer(conn, custom_order, &email, cause).await
@@ -160,7 +160,7 @@ pub async fn send_confirmation_again(
         },
         Confirmation::Payment(order) => Email::PaymentReceived {
             custom_order: data,
-            order: orders::email_data(conn, order).await?,
+            order: orders::email_data(conn, app, order).await?,
         },
     };
     to_customer(conn, custom_order, &email, cause).await

@@ -101,7 +101,7 @@ pub(super) async fn settle(
     };
     let custom_order =
         store::set_status(conn, &custom_order, Status::Paid, "stripe", &note).await?;
-    let data = orders::email_data(conn, &order).await?;
+    let data = orders::email_data(conn, app, &order).await?;
     let email = Email::PaymentReceived {
         custom_order: email_data(conn, app, &custom_order).await?,
         order: data.clone(),

@@ -208,7 +208,7 @@ pub async fn ship_piece(
     let custom_order = store::set_status(conn, &custom_order, Status::Shipped, actor, "").await?;
     let email = Email::CustomOrderShipped {
         custom_order: email_data(conn, app, &custom_order).await?,
-        order: orders::email_data(conn, &order).await?,
+        order: orders::email_data(conn, app, &order).await?,
         shipment: shipment.email_data(),
     };
     let cause = orders::shipment_cause(conn, order.id).await?;

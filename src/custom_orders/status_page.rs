@@ -3,11 +3,10 @@
 
 use askama::Template;
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
-use axum::response::{Html, IntoResponse, Response};
+use axum::http::{HeaderMap, Method};
+use axum::response::Response;
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use sqlx::PgConnection;
 use utoipa::ToSchema;
@@ -15,7 +14,8 @@ use utoipa::ToSchema;
 use super::{CustomOrder, Quote, QuoteState, Status, store};
 use crate::app::App;
 use crate::error::{Error, ErrorBody, Result};
-use crate::http::{Json, Path, Query};
+use crate::http::customer_page::{self, CustomerPage};
+use crate::http::{Path, Query};
 use crate::images::{self, ImageView};
 use crate::orders::{self, Shipment};
 use crate::settings;
@@ -28,24 +28,16 @@ pub fn image(id: &ImageId) -> String {
     images::url(id, 1024)
 }
 
-/// Characters to encode in a `mailto:` address.
-const IN_MAILTO: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'@')
-    .remove(b'.')
-    .remove(b'-')
-    .remove(b'_');
-
-/// Purpose of the signature in the address.
-const PURPOSE: &str = "custom_order";
+/// The customer's page of a custom order.
+const PAGE: CustomerPage = CustomerPage {
+    purpose: "custom_order",
+    path: "/api/custom-orders",
+    thing: "custom order",
+};
 
 /// Address of the customer's page. It grants access to the state of this custom order and nothing else.
 pub fn address(app: &App, id: CustomOrderId) -> String {
-    let signed = app.signer.sign(PURPOSE, &id.to_string());
-    let token = signed.rsplit('.').next().unwrap_or_default();
-    format!(
-        "{}/api/custom-orders/{id}/status/?token={token}",
-        app.config.server.public_url
-    )
+    PAGE.address(app, id)
 }
 
 /// A custom order as shown to its customer.
@@ -137,19 +129,17 @@ pub async fn status(
     let Some(view) = found else {
         return not_found(&app, &headers).await;
     };
-    if !accepts_pages(&headers) {
-        return Ok(private(Json(view).into_response()));
+    if !customer_page::accepts_pages(&headers) {
+        return Ok(customer_page::json(view));
     }
     let settings = settings::current(&mut *app.db.acquire().await?, &app.config).await?;
-    let page = StatusPage {
+    customer_page::page(&StatusPage {
         shop: &settings.shop_name,
         shop_url: &app.config.server.frontend_url,
-        write_to: write_to(&app, &format!("Custom order {}", view.number)),
+        write_to: customer_page::write_to(&app, &format!("Custom order {}", view.number)),
         zone: settings.time_zone,
         view: &view,
-    };
-    let html = page.render().map_err(anyhow::Error::from)?;
-    Ok(private(Html(html).into_response()))
+    })
 }
 
 /// Answers the paths of a status page whose address a mail program has cut short.
@@ -169,11 +159,7 @@ async fn find(app: &App, id: &str, token: &str) -> Result<Option<StatusView>> {
     let Ok(id) = id.parse().map(CustomOrderId) else {
         return Ok(None);
     };
-    if app
-        .signer
-        .verify(PURPOSE, &format!("{id}.{token}"))
-        .is_none()
-    {
+    if !PAGE.admits(app, id, token) {
         return Ok(None);
     }
     let mut conn = app.db.acquire().await?;
@@ -183,52 +169,12 @@ async fn find(app: &App, id: &str, token: &str) -> Result<Option<StatusView>> {
     }
 }
 
-/// One answer for a bad id, a bad token and a missing custom order, which tells nobody which of them exist.
 async fn not_found(app: &App, headers: &HeaderMap) -> Result<Response> {
-    if !accepts_pages(headers) {
+    if !customer_page::accepts_pages(headers) {
         return Err(Error::NotFound("CustomOrder"));
     }
     let settings = settings::current(&mut *app.db.acquire().await?, &app.config).await?;
-    let page = DamagedLinkPage {
-        shop: &settings.shop_name,
-        shop_url: &app.config.server.frontend_url,
-        write_to: write_to(app, "The link to my custom order does not work"),
-    };
-    let html = page.render().map_err(anyhow::Error::from)?;
-    Ok(private((StatusCode::NOT_FOUND, Html(html)).into_response()))
-}
-
-/// Returns true for browsers. Programs that state no preference get JSON.
-fn accepts_pages(headers: &HeaderMap) -> bool {
-    headers
-        .get(header::ACCEPT)
-        .and_then(|accept| accept.to_str().ok())
-        .is_some_and(|accept| accept.contains("text/html"))
-}
-
-/// Address that opens an email to the shop with this subject (RFC 6068).
-fn write_to(app: &App, subject: &str) -> String {
-    let encoded = |text| utf8_percent_encode(text, IN_MAILTO);
-    let to = &app.config.shop.email;
-    format!("mailto:{}?subject={}", encoded(to), encoded(subject))
-}
-
-/// Keeps an answer out of caches, and its address from the pages that it links to.
-fn private(mut response: Response) -> Response {
-    for (name, value) in [
-        (header::CACHE_CONTROL, "no-store"),
-        (header::VARY, "Accept"),
-        (header::REFERRER_POLICY, "no-referrer"),
-        (
-            header::CONTENT_SECURITY_POLICY,
-            "default-src 'none'; style-src 'unsafe-inline'; img-src 'self' data:; base-uri 'none'; form-action 'none'; \
-             frame-ancestors 'none'",
-        ),
-    ] {
-        let value = HeaderValue::from_static(value);
-        response.headers_mut().insert(name, value);
-    }
-    response
+    PAGE.damaged_link(app, &settings.shop_name)
 }
 
 async fn view(conn: &mut PgConnection, custom_order: CustomOrder) -> Result<StatusView> {
@@ -298,14 +244,6 @@ struct StatusPage<'a> {
     write_to: String,
     zone: Tz,
     view: &'a StatusView,
-}
-
-#[derive(Template)]
-#[template(path = "damaged_link.html", config = "src/custom_orders/askama.toml")]
-struct DamagedLinkPage<'a> {
-    shop: &'a str,
-    shop_url: &'a str,
-    write_to: String,
 }
 
 impl StatusPage<'_> {

@@ -80,7 +80,7 @@ pub async fn import(
     let images = images::take(app, &shop, &folder, options.is_dry_run, progress).await?;
     progress(Step::Rows, 0, 1);
     let mut tx = app.db.begin().await?;
-    let report = match write(&mut tx, &source, &shop, &images, options).await {
+    let report = match write(&mut tx, app, (&source, &shop), &images, options).await {
         Ok(report) => report,
         Err(error) => {
             tx.rollback().await?;
@@ -114,8 +114,8 @@ pub async fn settle_at_stripe(
 /// Maps, writes and verifies everything in one transaction.
 async fn write(
     conn: &mut PgConnection,
-    source: &Source,
-    shop: &OldShop,
+    app: &App,
+    (source, shop): (&Source, &OldShop),
     images: &Images,
     options: &Options,
 ) -> anyhow::Result<Report> {
@@ -158,7 +158,7 @@ async fn write(
             findings.count_strict()
         );
     }
-    let events_taken_up = take_up_events(conn, source, shop).await?;
+    let events_taken_up = take_up_events(conn, app, source, shop).await?;
     let report = Report {
         is_dry_run: options.is_dry_run,
         read_at: source.read_at,
@@ -192,6 +192,7 @@ async fn had_final_import(conn: &mut PgConnection) -> anyhow::Result<bool> {
 /// Takes up what Stripe told about rows of the old shop before they were here. Returns the number of its events.
 async fn take_up_events(
     conn: &mut PgConnection,
+    app: &App,
     source: &Source,
     shop: &OldShop,
 ) -> anyhow::Result<u64> {
@@ -210,7 +211,7 @@ async fn take_up_events(
         custom_orders: &custom_orders,
         payments: &paid,
     };
-    Ok(payments::finish_takeover(conn, &takeover).await?)
+    Ok(payments::finish_takeover(conn, app, &takeover).await?)
 }
 
 /// Keeps the images from being removed as unused until they are used, and records their files.

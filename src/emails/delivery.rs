@@ -273,7 +273,7 @@ pub async fn branding(app: &App) -> Result<Branding> {
     Ok(app
         .mailer
         .branding()
-        .under(&settings.shop_name, settings.time_zone))
+        .under(&settings.shop_name, settings.time_zone, settings.voice))
 }
 
 /// Queues emails again whose job or sender was lost. Safe to repeat.

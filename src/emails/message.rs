@@ -181,6 +181,15 @@ impl Email {
         }
     }
 
+    /// The reader holds the pieces, or will soon.
+    pub fn brings_pieces(&self) -> bool {
+        match self {
+            Email::Receipt { is_to_ship, .. } => !is_to_ship,
+            Email::OrderShipped { .. } | Email::CustomOrderShipped { .. } => true,
+            _ => false,
+        }
+    }
+
     /// The address for replies, if it is not the shop's.
     pub fn answers_to(&self) -> Option<&str> {
         match self {
@@ -211,6 +220,13 @@ pub struct OrderEmailData {
     /// Recipient of the shipment.
     pub shipping_name: Option<String>,
     pub shipping_address: Option<Address>,
+    /// Days between which it arrives: `December 3 to December 8, 2026`. Emails of earlier versions have none, nor the
+    /// address below.
+    #[serde(default)]
+    pub estimated_delivery: Option<String>,
+    /// The customer's page of the order, signed. `None` for the order of a custom order.
+    #[serde(default)]
+    pub page_url: Option<String>,
 }
 
 /// Email data of an order line.

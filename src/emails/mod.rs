@@ -27,7 +27,9 @@ pub use message::{
 };
 pub use preview::write_samples;
 pub use render::{Addressed, Composed, render};
-pub use routes::{EmailView, browse, draw, router, subjects, view};
+pub use routes::{
+    EmailSample, EmailView, browse, draw, draw_sample, list_samples, router, subjects, view,
+};
 pub use samples::emails as samples;
 pub use store::{
     EmailFilter, EmailRow, EmailState, Source, count_failed, find, list, queue, withdraw,

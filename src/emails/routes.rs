@@ -8,14 +8,16 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::content::Subjects;
+use super::content::{EmailContent, ImageUrls, Subjects};
 use super::delivery::{SHOP, branding, message_id, send_again, show};
 use super::images::ShopImages;
 use super::message::Email;
 use super::render::render;
+use super::samples;
 use super::store::{self, EmailFilter, EmailRow, EmailState};
 use crate::app::App;
 use crate::auth::{Admin, Scope};
+use crate::error::answers::{NotThere, TokenFailures};
 use crate::error::{Error, ErrorBody, FieldError, Result};
 use crate::http::{Json, Page, Paging, Path, Query};
 use crate::types::ids::EmailId;
@@ -26,6 +28,8 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(list))
         .routes(routes!(find))
         .routes(routes!(resend))
+        .routes(routes!(list_email_samples))
+        .routes(routes!(find_email_sample))
 }
 
 /// An email with its rendered contents.
@@ -247,4 +251,96 @@ async fn resend(
     tx.commit().await?;
     let view = view(&app, id).await?.shown_to(&admin);
     Ok((StatusCode::ACCEPTED, Json(view)))
+}
+
+/// A sample email, as a list has it.
+#[derive(Clone, Serialize, ToSchema)]
+pub struct EmailSample {
+    /// Name of the sample: the kind, or the kind and what is special: `order_confirmation_abroad`.
+    pub name: &'static str,
+    /// The name in words.
+    pub title: String,
+    pub kind: &'static str,
+    pub subject: String,
+    /// It goes to the shop, not to a customer.
+    pub is_to_shop: bool,
+}
+
+/// A sample email with its contents, in the shop's present words.
+#[derive(Serialize, ToSchema)]
+pub struct DrawnSample {
+    pub subject: String,
+    /// With inlined images.
+    pub html: String,
+    pub text: String,
+}
+
+/// Lists samples of all emails, under the current settings.
+///
+/// # Errors
+/// Database errors only.
+pub async fn list_samples(app: &App) -> Result<Vec<EmailSample>> {
+    let branding = branding(app).await?;
+    let samples = samples::emails().into_iter().map(|(name, email)| {
+        let content = EmailContent::new(&email, &branding, &ImageUrls::default());
+        let words = name.replace('_', " ");
+        EmailSample {
+            name,
+            title: words[..1].to_uppercase() + &words[1..],
+            kind: email.kind(),
+            subject: content.subject,
+            is_to_shop: content.inside,
+        }
+    });
+    Ok(samples.collect())
+}
+
+/// Renders a sample under the current settings. Images are those that this shop has.
+///
+/// # Errors
+/// 404 for an unknown name; 503 when the images cannot be read.
+pub async fn draw_sample(app: &App, name: &str) -> Result<DrawnSample> {
+    let samples = samples::emails();
+    let found = samples.iter().find(|(known, _)| *known == name);
+    let (_, email) = found.ok_or(Error::NotFound("Email"))?;
+    let composed = render(email, &branding(app).await?, &ShopImages(app), name).await?;
+    Ok(DrawnSample {
+        html: composed.standalone(),
+        subject: composed.subject,
+        text: composed.text,
+    })
+}
+
+/// Lists a sample of every email that the shop sends, with the owner's words from the settings.
+#[utoipa::path(
+    get,
+    path = "/api/admin/email-samples",
+    tag = "emails",
+    security(("bearer" = [])),
+    responses((status = 200, body = Vec<EmailSample>), TokenFailures)
+)]
+async fn list_email_samples(
+    State(app): State<App>,
+    admin: Admin,
+) -> Result<Json<Vec<EmailSample>>> {
+    admin.may(Scope::Settings)?;
+    Ok(Json(list_samples(&app).await?))
+}
+
+/// Returns a sample email with its contents.
+#[utoipa::path(
+    get,
+    path = "/api/admin/email-samples/{name}",
+    tag = "emails",
+    security(("bearer" = [])),
+    params(("name" = String, Path, description = "As `order_confirmation`")),
+    responses((status = 200, body = DrawnSample), TokenFailures, NotThere)
+)]
+async fn find_email_sample(
+    State(app): State<App>,
+    admin: Admin,
+    Path(name): Path<String>,
+) -> Result<Json<DrawnSample>> {
+    admin.may(Scope::Settings)?;
+    Ok(Json(draw_sample(&app, &name).await?))
 }

@@ -297,6 +297,8 @@ fn order() -> OrderEmailData {
             postal_code: Some("97210".to_owned()),
             country: Some("US".to_owned()),
         }),
+        estimated_delivery: Some("December 1 to December 3, 2026".to_owned()),
+        page_url: Some("https://shop.example.com/orders/01936b2e".to_owned()),
     }
 }
 
@@ -351,6 +353,8 @@ fn ordered_piece() -> OrderEmailData {
         )],
         subtotal: Cents(14_500),
         total: Cents(15_000),
+        estimated_delivery: None,
+        page_url: None,
         ..order()
     }
 }

@@ -178,7 +178,7 @@ async fn send_correction(
         return Ok(is_queued.then(|| custom_order.email.clone()));
     }
     let email = Email::ShipmentCorrected {
-        order: orders::shipped_email_data(conn, order).await?,
+        order: orders::shipped_email_data(conn, app, order).await?,
         shipment: shipment.email_data(),
     };
     email_buyer(conn, order, &email, cause).await

@@ -122,7 +122,7 @@ pub async fn correct_customer(
     let emailed = match correction.send_confirmation && corrected.corrections > 0 {
         true => {
             let cause = format!("{id}:{}", corrected.corrections);
-            confirm_again(conn, order, &cause).await?
+            confirm_again(conn, app, order, &cause).await?
         }
         false => None,
     };
@@ -212,6 +212,7 @@ fn facts(changed: &[&str], emailed: Option<&String>) -> Value {
 /// send, or it was queued before.
 async fn confirm_again(
     conn: &mut PgConnection,
+    app: &App,
     order: &Order,
     cause: &str,
 ) -> Result<Option<String>> {
@@ -219,7 +220,7 @@ async fn confirm_again(
         return Ok(None);
     }
     let email = Email::OrderConfirmation {
-        order: orders::email_data(conn, order).await?,
+        order: orders::email_data(conn, app, order).await?,
     };
     email_buyer(conn, order, &email, cause).await
 }

@@ -158,7 +158,7 @@ pub async fn unship(
             let mut emailed = None;
             if choices.send_email && was_told {
                 let email = Email::NotShippedYet {
-                    order: orders::email_data(conn, &order).await?,
+                    order: orders::email_data(conn, app, &order).await?,
                 };
                 emailed = email_buyer(conn, &order, &email, &cause).await?;
             }

@@ -1,6 +1,7 @@
 //! `Json`, `Query` and `Path` extractors that fail with our [`Error`], in the format of the previous service where
 //! docs/compatibility.md specifies it.
 
+pub mod customer_page;
 pub mod idempotency;
 pub mod nulls;
 mod objects;

@@ -35,7 +35,51 @@ pub struct Branding {
     pub color: Color,
     /// Time zone of the days in emails.
     pub zone: Tz,
+    pub voice: Voice,
     pub logo: Option<Logo>,
+}
+
+/// The owner's own words in emails to customers. An empty text is left out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Voice {
+    /// First line, in which [`Voice::NAME`] stands for the customer's name.
+    pub greeting: String,
+    /// Words before the signature.
+    pub closing: String,
+    pub signature: String,
+    /// How to take care of a piece, for emails about pieces that arrive.
+    pub care: String,
+}
+
+impl Voice {
+    /// Stands for the customer's name in the greeting.
+    pub const NAME: &str = "{name}";
+
+    /// Greets a customer. Without a name, the space or comma beside it goes, too.
+    pub fn greet(&self, name: &str) -> String {
+        let name = one_line(name, 100);
+        if !name.is_empty() {
+            return self.greeting.replace(Voice::NAME, &name);
+        }
+        let without = [", {name}", " {name}", "{name}, ", "{name} ", Voice::NAME]
+            .into_iter()
+            .fold(self.greeting.clone(), |text, part| text.replace(part, ""));
+        match without.as_str() {
+            "" => "Hello,".to_owned(),
+            greeting => greeting.to_owned(),
+        }
+    }
+}
+
+impl Default for Voice {
+    fn default() -> Voice {
+        Voice {
+            greeting: format!("Hello {},", Voice::NAME),
+            closing: String::new(),
+            signature: String::new(),
+            care: String::new(),
+        }
+    }
 }
 
 /// The shop's logo in emails.
@@ -66,12 +110,13 @@ impl Branding {
             admin_url: config.server.public_url.clone(),
             color: config.shop.color,
             zone: config.shop.time_zone,
+            voice: Voice::default(),
             logo: config.shop.logo.as_deref().map(read_logo).transpose()?,
         })
     }
 
-    /// The same branding under the name and in the time zone from the settings.
-    pub fn under(&self, name: &str, zone: Tz) -> Branding {
+    /// The same branding with the name, the time zone and the words from the settings.
+    pub fn under(&self, name: &str, zone: Tz, voice: Voice) -> Branding {
         let name = one_line(name, 100);
         let mut branding = self.clone();
         // A name of its own in MAIL_FROM stays.
@@ -80,6 +125,7 @@ impl Branding {
         }
         branding.name = name;
         branding.zone = zone;
+        branding.voice = voice;
         branding
     }
 
@@ -213,6 +259,25 @@ mod tests {
             );
         }
         assert!(parse_address(&format!("{}@example.com", "a".repeat(65))).is_none());
+    }
+
+    #[test]
+    fn a_greeting_without_a_name_reads_well() {
+        for (greeting, named, bare) in [
+            ("Hello {name},", "Hello Mary,", "Hello,"),
+            ("Hi, {name}!", "Hi, Mary!", "Hi!"),
+            ("Dear friend,", "Dear friend,", "Dear friend,"),
+            ("{name}, hello", "Mary, hello", "hello"),
+            ("{name},", "Mary,", ","),
+            ("{name}", "Mary", "Hello,"),
+        ] {
+            let voice = Voice {
+                greeting: greeting.to_owned(),
+                ..Voice::default()
+            };
+            assert_eq!(voice.greet(" Mary\n"), named);
+            assert_eq!(voice.greet(""), bare);
+        }
     }
 
     #[test]

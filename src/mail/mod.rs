@@ -3,7 +3,7 @@
 mod branding;
 mod smtp;
 
-pub use branding::{Branding, ImageFile, Logo, one_line, parse_address};
+pub use branding::{Branding, ImageFile, Logo, Voice, one_line, parse_address};
 pub use smtp::{DeliveryFailure, LONGEST};
 
 use std::io::Write;

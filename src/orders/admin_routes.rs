@@ -4,6 +4,7 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use axum::routing::any;
 use chrono::{DateTime, Days, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -12,6 +13,7 @@ use utoipa_axum::routes;
 
 use super::restocks::{self, NewRestock};
 use super::sales::{self, Sale};
+use super::status_page;
 use super::view::{OrderView, resolve, view};
 use super::{ListedOrder, PaymentMethod, Restocked, Status, export, service, store};
 use crate::app::App;
@@ -27,7 +29,7 @@ use crate::types::calendar;
 use crate::types::ids::{ProductId, RestockId};
 use crate::types::money::Cents;
 
-/// Routes of orders for tokens with the scope `orders:read` or `orders:write`.
+/// Routes of orders for tokens with the scope `orders:read` or `orders:write`, and the customer's page.
 pub fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(list, record_sale))
@@ -38,6 +40,9 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(undo))
         .routes(routes!(restock_order))
         .merge(super::review_items::router())
+        .routes(routes!(status_page::status))
+        .route("/api/orders/{id}", any(status_page::damaged_link))
+        .route("/api/orders/{id}/{rest}", any(status_page::damaged_link))
 }
 
 /// Lists orders, newest first.
@@ -452,7 +457,7 @@ async fn record_sale(
     if let Some((status, answer)) = earlier_answer(&mut tx, key.as_ref()).await? {
         return Ok((status, Json(answer)).into_response());
     }
-    let order = sales::sell(&mut tx, &sale, app.config.shop.currency, &admin.actor).await?;
+    let order = sales::sell(&mut tx, &app, &sale, &admin.actor).await?;
     let view = view(&mut tx, order.id).await?.shown_to(&admin);
     let view = serde_json::to_value(view).map_err(anyhow::Error::from)?;
     if let Some(key) = &key {

@@ -2,31 +2,48 @@
 
 use sqlx::PgConnection;
 
-use super::{Line, Order, store};
+use super::{Line, Order, shipping, status_page, store};
+use crate::app::App;
 use crate::emails::{LineEmailData, OrderEmailData};
 use crate::error::Result;
 use crate::products;
+use crate::settings;
 use crate::types::ids::ProductId;
 
 /// Data of an order for its emails: a snapshot, because an email is composed when its cause happens.
-pub async fn email_data(conn: &mut PgConnection, order: &Order) -> Result<OrderEmailData> {
+///
+/// # Errors
+/// Database errors only.
+pub async fn email_data(
+    conn: &mut PgConnection,
+    app: &App,
+    order: &Order,
+) -> Result<OrderEmailData> {
     let lines = store::lines(conn, order.id).await?;
-    data_of(conn, order, lines).await
+    data_of(conn, app, order, lines).await
 }
 
 /// Like [`email_data`], with the shipped pieces only.
-pub async fn shipped_email_data(conn: &mut PgConnection, order: &Order) -> Result<OrderEmailData> {
+///
+/// # Errors
+/// Database errors only.
+pub async fn shipped_email_data(
+    conn: &mut PgConnection,
+    app: &App,
+    order: &Order,
+) -> Result<OrderEmailData> {
     let lines = store::order_lines(conn, order.id).await?;
     let shipped = lines.into_iter().filter(|line| line.shipped > 0);
     let shipped = shipped.map(|line| Line {
         quantity: line.shipped,
         ..line.sold
     });
-    data_of(conn, order, shipped.collect()).await
+    data_of(conn, app, order, shipped.collect()).await
 }
 
 async fn data_of(
     conn: &mut PgConnection,
+    app: &App,
     order: &Order,
     lines: Vec<Line>,
 ) -> Result<OrderEmailData> {
@@ -39,6 +56,8 @@ async fn data_of(
         unit_price: line.unit_price,
         image: line.image.filter(|image| !image.is_empty()),
     });
+    let settings = settings::current(conn, &app.config).await?;
+    let estimated = shipping::estimated_delivery(order, &settings);
     Ok(OrderEmailData {
         number: order.display_number(),
         paid_at: order.paid_at,
@@ -52,5 +71,7 @@ async fn data_of(
         customer_name: order.customer_name.clone(),
         shipping_name: order.shipping_name.clone(),
         shipping_address: order.address(),
+        estimated_delivery: estimated.map(|days| days.to_string()),
+        page_url: status_page::address(app, order),
     })
 }

@@ -19,6 +19,7 @@ mod service;
 mod settlement;
 mod shipments;
 mod shipping;
+mod status_page;
 mod store;
 mod view;
 
@@ -46,7 +47,7 @@ pub use shipments::{
     CorrectedShipment, NewShipment, ShipmentCorrection, correct_shipment, deliver, is_shippable,
     may_unship, ship, shipment_cause, shipping_warnings, unship,
 };
-pub use shipping::Zone;
+pub use shipping::{EstimatedDelivery, Zone};
 pub use store::{
     FoundCustomer, OrderFilter, PlacedLine, add_timeline_entry, find, find_id, find_shipment,
     held_lines, is_refunded_in_full, last_carrier, lines, list, list_by_email, lock, not_returned,

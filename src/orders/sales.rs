@@ -9,6 +9,7 @@ use super::email_data::email_data;
 use super::lines::{lock_lines, sum};
 use super::service::record;
 use super::{Channel, Line, Order, PaymentMethod, Status, restocks, store};
+use crate::app::App;
 use crate::audit::{self, Actor};
 use crate::emails::{self, About, Email};
 use crate::error::{Code, Error, Result};
@@ -58,12 +59,8 @@ impl Sale {
 /// # Errors
 /// 400 naming the line for a product that does not exist or has another currency, or naming the discount that is larger
 /// than the sum of the lines; 409 `insufficient_inventory`, or `sale_differs` when the id belongs to a different sale.
-pub async fn sell(
-    conn: &mut PgConnection,
-    sale: &Sale,
-    currency: Currency,
-    actor: &Actor,
-) -> Result<Order> {
+pub async fn sell(conn: &mut PgConnection, app: &App, sale: &Sale, actor: &Actor) -> Result<Order> {
+    let currency = app.config.shop.currency;
     if let Some(id) = sale.id {
         store::lock_new(conn, id).await?;
     }
@@ -128,7 +125,7 @@ pub async fn sell(
         );
         review_items::flag(conn, order.id, &actor.name, &item).await?;
     }
-    send_receipt(conn, sale, &order).await?;
+    send_receipt(conn, app, sale, &order).await?;
     Ok(order)
 }
 
@@ -142,12 +139,17 @@ pub async fn last_payment_method(conn: &mut PgConnection) -> Result<PaymentMetho
 }
 
 /// Queues the receipt of a sale, if the customer wants one.
-async fn send_receipt(conn: &mut PgConnection, sale: &Sale, order: &Order) -> Result<()> {
+async fn send_receipt(
+    conn: &mut PgConnection,
+    app: &App,
+    sale: &Sale,
+    order: &Order,
+) -> Result<()> {
     let Some(customer) = sale.email.as_deref().filter(|_| sale.wants_receipt) else {
         return Ok(());
     };
     let email = Email::Receipt {
-        order: email_data(conn, order).await?,
+        order: email_data(conn, app, order).await?,
         paid_with: sale.payment_method.map(|method| method.title().to_owned()),
         is_to_ship: sale.is_to_ship,
     };

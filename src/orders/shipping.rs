@@ -1,10 +1,15 @@
 //! Shipping zones and their prices.
 
+use std::fmt::{self, Display};
+
+use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::{Order, Status};
 use crate::settings::{Rate, Settings};
 use crate::stripe;
+use crate::types::calendar;
 use crate::types::money::Cents;
 
 /// A shipping zone. Each has one price.
@@ -99,6 +104,37 @@ impl Zone {
             Zone::International => settings.shipping_international,
         }
     }
+}
+
+/// The days between which an order arrives, by the delivery time of its zone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct EstimatedDelivery {
+    pub earliest: NaiveDate,
+    pub latest: NaiveDate,
+}
+
+impl Display for EstimatedDelivery {
+    /// `December 3 to December 8, 2026`
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.earliest != self.latest {
+            write!(to, "{} to ", self.earliest.format("%B %-d"))?;
+        }
+        write!(to, "{}", self.latest.format("%B %-d, %Y"))
+    }
+}
+
+/// Estimates when a paid order arrives. `None` for one that is shipped already, was not bought in the storefront, or has
+/// no zone.
+pub fn estimated_delivery(order: &Order, settings: &Settings) -> Option<EstimatedDelivery> {
+    if order.status != Status::Paid || order.is_custom_order {
+        return None;
+    }
+    let rate = order.shipping_zone?.rate(settings);
+    let paid = calendar::day(order.paid_at?, settings.time_zone);
+    Some(EstimatedDelivery {
+        earliest: calendar::business_day_after(paid, rate.min_days),
+        latest: calendar::business_day_after(paid, rate.max_days),
+    })
 }
 
 #[cfg(test)]

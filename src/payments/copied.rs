@@ -79,7 +79,7 @@ pub async fn read_copied_refunds(app: &App, since: DateTime<Utc>) -> Result<usiz
         }
         payments::lock_payment(&mut tx, payment).await?;
         refunds::keep(&mut tx, payment, &refund, None).await?;
-        refunds::apply(&mut tx, payment).await?;
+        refunds::apply(&mut tx, app, payment).await?;
         tx.commit().await?;
         read += 1;
     }

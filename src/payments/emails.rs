@@ -3,6 +3,7 @@
 use sqlx::PgConnection;
 
 use super::store::Cause;
+use crate::app::App;
 use crate::emails::{
     self, About, DelayedPaymentEmailData, Email, Holds, PaymentRefusal, RefusalEmailData, SHOP,
 };
@@ -12,8 +13,8 @@ use crate::stripe::Session;
 use crate::types::money::Cents;
 
 /// Announces a paid order to the shopper, if Stripe has their address, and to the shop.
-pub async fn confirm(conn: &mut PgConnection, order: &Order) -> Result<()> {
-    let data = orders::email_data(conn, order).await?;
+pub async fn confirm(conn: &mut PgConnection, app: &App, order: &Order) -> Result<()> {
+    let data = orders::email_data(conn, app, order).await?;
     let cause = order.id.to_string();
     let about = About::order(order.id);
     if let Some(shopper) = order.email.as_deref() {
@@ -113,16 +114,16 @@ pub async fn refuse(
 /// refunds including this one; `cause` is Stripe's id of the refund.
 pub async fn refunded(
     conn: &mut PgConnection,
+    app: &App,
     order: &Order,
-    amount: Cents,
-    in_all: Cents,
+    (amount, in_all): (Cents, Cents),
     cause: &str,
 ) -> Result<()> {
     let Some(shopper) = order.email.as_deref() else {
         return Ok(());
     };
     let email = Email::OrderRefunded {
-        order: orders::email_data(conn, order).await?,
+        order: orders::email_data(conn, app, order).await?,
         amount,
         refunded: in_all,
     };

@@ -326,9 +326,9 @@ async fn process(conn: &mut PgConnection, app: &App, event: &Event<'_>) -> Resul
         "checkout.session.async_payment_failed" => {
             sessions::delayed_payment_failed(conn, app, object).await
         }
-        "charge.refunded" => refunds::charge_refunded(conn, object, event.created).await,
+        "charge.refunded" => refunds::charge_refunded(conn, app, object, event.created).await,
         "refund.created" | "refund.updated" | "refund.failed" | "charge.refund.updated" => {
-            refunds::refund_changed(conn, object, event.created).await
+            refunds::refund_changed(conn, app, object, event.created).await
         }
         "charge.dispute.created"
         | "charge.dispute.updated"

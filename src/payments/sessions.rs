@@ -138,9 +138,9 @@ async fn settle_lost(conn: &mut PgConnection, app: &App, session: &Session) -> R
                 why: PaymentRefusal::SoldMeanwhile,
                 payer: Payer::of(session),
             };
-            refuse(conn, &payment, session, refused).await?;
+            refuse(conn, app, &payment, session, refused).await?;
         }
-        Recovery::CustomOrder(zone) => settle_lost_custom_order(conn, zone, session).await?,
+        Recovery::CustomOrder(zone) => settle_lost_custom_order(conn, app, zone, session).await?,
         Recovery::Nothing => {
             flag_unknown_custom_order(conn, session).await?;
             return Ok(Effect::Ignored);
@@ -173,6 +173,7 @@ fn unknown_cause(session: &Session) -> String {
 /// Places an order for the payment of a lost custom order; the owner must investigate.
 async fn settle_lost_custom_order(
     conn: &mut PgConnection,
+    app: &App,
     zone: Zone,
     session: &Session,
 ) -> Result<()> {
@@ -195,7 +196,7 @@ async fn settle_lost_custom_order(
     };
     let order = orders::place_custom_order(conn, &custom_order, &receipt).await?;
     let cause = Cause::of_order(order.id);
-    settled(conn, cause, session).await?;
+    settled(conn, app, cause, session).await?;
     let why = "paid for a custom piece whose request is not in this database: ask the customer, or give it back";
     let cause = format!("custom_order_missing:{}", order.id);
     let item = NewItem::new(Kind::CustomOrderMissing, cause, why);
@@ -242,7 +243,7 @@ pub async fn settle(
     session: &Session,
 ) -> Result<()> {
     if session.is_paid() {
-        return settle_payment(conn, order, session).await;
+        return settle_payment(conn, app, order, session).await;
     }
     match session.status {
         // Delayed payment: the hold stays until Stripe reports success or failure.
@@ -266,7 +267,12 @@ pub async fn settle(
 }
 
 /// Settles a payment, which ends as a paid order or as a full refund (P2).
-async fn settle_payment(conn: &mut PgConnection, order: OrderId, session: &Session) -> Result<()> {
+async fn settle_payment(
+    conn: &mut PgConnection,
+    app: &App,
+    order: OrderId,
+    session: &Session,
+) -> Result<()> {
     let payment_id = payment_id(session);
     // First of all (lock order). Two events about one payment are settled one after the other.
     let payment = store::lock_payment(conn, payment_id).await?;
@@ -286,7 +292,7 @@ async fn settle_payment(conn: &mut PgConnection, order: OrderId, session: &Sessi
     let (order_now, refusal) = match orders::pay(conn, order, &receipt).await? {
         Settlement::Paid(order) => (order, None),
         // The other shop has confirmed it.
-        Settlement::Adopted(_) => return settled(conn, Cause::of_order(order), session).await,
+        Settlement::Adopted(_) => return settled(conn, app, Cause::of_order(order), session).await,
         Settlement::OutOfStock(order) => (order, Some(PaymentRefusal::SoldMeanwhile)),
         Settlement::AlreadyPaid(order) => (order, Some(PaymentRefusal::PaidTwice)),
         Settlement::Mismatch(order) => (order, Some(PaymentRefusal::AmountDiffers)),
@@ -295,8 +301,8 @@ async fn settle_payment(conn: &mut PgConnection, order: OrderId, session: &Sessi
     store::set_checkout_state(conn, order, CheckoutState::Complete, None).await?;
     let Some(why) = refusal else {
         store::record_session(conn, order, &session.id, None).await?;
-        emails::confirm(conn, &order_now).await?;
-        return settled(conn, cause, session).await;
+        emails::confirm(conn, app, &order_now).await?;
+        return settled(conn, app, cause, session).await;
     };
     let refused = RefusedPayment {
         cause,
@@ -306,7 +312,7 @@ async fn settle_payment(conn: &mut PgConnection, order: OrderId, session: &Sessi
     };
     // The money has arrived, and is refunded.
     orders::end_processing(conn, order, &Receipt::default()).await?;
-    refuse(conn, &payment, session, refused).await
+    refuse(conn, app, &payment, session, refused).await
 }
 
 /// Updates a quote from the state of a session of its payment link. Safe to repeat.
@@ -328,7 +334,7 @@ async fn settle_quote(
     }
     let receipt = receipt(session)?;
     let outcome = custom_orders::pay(conn, app, quote, &receipt).await?;
-    record(conn, &payment, session, outcome).await
+    record(conn, app, &payment, session, outcome).await
 }
 
 /// Updates the open quote of a custom order from the state of a session of an old link. Safe to repeat.
@@ -352,7 +358,7 @@ async fn settle_old_link(
     let receipt = receipt(session)?;
     let link = session.payment_link.as_deref();
     let outcome = custom_orders::pay_by_old_link(conn, app, id, link, &receipt).await?;
-    record(conn, &payment, session, outcome).await?;
+    record(conn, app, &payment, session, outcome).await?;
     let why = "its custom order is in the database now";
     review_items::settle(conn, &unknown_cause(session), "stripe", why).await
 }
@@ -360,13 +366,14 @@ async fn settle_old_link(
 /// Records what became of a locked, new payment for a custom order.
 async fn record(
     conn: &mut PgConnection,
+    app: &App,
     payment: &store::Payment,
     session: &Session,
     outcome: QuotePayment,
 ) -> Result<()> {
     match outcome {
         QuotePayment::Settled(order) | QuotePayment::Adopted(order) => {
-            settled(conn, Cause::of_order(order.id), session).await
+            settled(conn, app, Cause::of_order(order.id), session).await
         }
         QuotePayment::Refused(custom_order, why) => {
             let cause = Cause {
@@ -379,7 +386,7 @@ async fn record(
                 why,
                 payer: Payer::of(session),
             };
-            refuse(conn, payment, session, refused).await
+            refuse(conn, app, payment, session, refused).await
         }
     }
 }
@@ -435,17 +442,23 @@ fn receipt(session: &Session) -> Result<Receipt> {
 }
 
 /// Records that a locked, new payment has settled its order. It may already be refunded or disputed.
-async fn settled(conn: &mut PgConnection, cause: Cause, session: &Session) -> Result<()> {
+async fn settled(
+    conn: &mut PgConnection,
+    app: &App,
+    cause: Cause,
+    session: &Session,
+) -> Result<()> {
     let id = payment_id(session);
     store::record_payment(conn, id, cause, session, PaymentOutcome::Settled).await?;
     // Refunds and disputes may have been reported before their payment.
-    refunds::apply(conn, id).await?;
+    refunds::apply(conn, app, id).await?;
     disputes::payment_known(conn, id).await
 }
 
 /// Records that a locked, new payment could not settle its purpose, and plans its full refund.
 async fn refuse(
     conn: &mut PgConnection,
+    app: &App,
     payment: &store::Payment,
     session: &Session,
     refused: RefusedPayment,
@@ -481,6 +494,6 @@ async fn refuse(
     };
     let item = NewItem::new(Kind::PaymentRefused, format!("payment_refused:{id}"), text);
     refunds::flag(conn, cause.order, cause.custom_order, &item).await?;
-    refunds::apply(conn, id).await?;
+    refunds::apply(conn, app, id).await?;
     disputes::payment_known(conn, id).await
 }

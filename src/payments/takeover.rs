@@ -11,6 +11,7 @@ use tracing::info;
 
 use super::events::Event;
 use super::{disputes, refunds, store};
+use crate::app::App;
 use crate::error::Result;
 use crate::jobs::{self, Job};
 use crate::stripe::Session;
@@ -46,10 +47,14 @@ pub async fn begin_takeover(conn: &mut PgConnection) -> Result<()> {
 ///
 /// # Errors
 /// Database errors only.
-pub async fn finish_takeover(conn: &mut PgConnection, takeover: &Takeover<'_>) -> Result<u64> {
+pub async fn finish_takeover(
+    conn: &mut PgConnection,
+    app: &App,
+    takeover: &Takeover<'_>,
+) -> Result<u64> {
     store::start_cursor(conn, takeover.snapshot - OVERLAP).await?;
     for payment in store::list_reported_before(conn, takeover.payments).await? {
-        refunds::apply(conn, &payment).await?;
+        refunds::apply(conn, app, &payment).await?;
         disputes::payment_known(conn, &payment).await?;
     }
     let events = find_ignored(conn, takeover).await?;

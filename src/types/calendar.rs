@@ -1,6 +1,8 @@
 //! Calendar days in the shop's time zone.
 
-use chrono::{DateTime, Days, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, TimeZone, Utc};
+use chrono::{
+    DateTime, Datelike, Days, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, TimeZone, Utc,
+};
 use chrono_tz::Tz;
 
 /// Day of an instant in this zone.
@@ -33,6 +35,13 @@ pub fn start_of(day: NaiveDate, zone: Tz) -> DateTime<Utc> {
         .map_or(midnight.and_utc(), |first| first.to_utc())
 }
 
+/// The business day, Monday to Friday, `count` business days after a day. Holidays count, because carriers differ.
+pub fn business_day_after(day: NaiveDate, count: u32) -> NaiveDate {
+    let is_business_day = |day: &NaiveDate| day.weekday().number_from_monday() <= 5;
+    let days = day.iter_days().skip(1).filter(is_business_day);
+    days.take(count as usize).last().unwrap_or(day)
+}
+
 /// The instant of a local time, `2026-12-04T18:00`, as browsers send it: the first of two where clocks go back. `None`
 /// for other texts, and for times that clocks skip.
 pub fn local_instant(text: &str, zone: Tz) -> Option<DateTime<Utc>> {
@@ -48,6 +57,26 @@ mod tests {
 
     fn at(text: &str) -> DateTime<Utc> {
         text.parse().expect("a time")
+    }
+
+    #[test]
+    fn business_days_leave_out_weekends() {
+        let day = |text: &str| text.parse::<NaiveDate>().expect("a day");
+        for (from, count, to) in [
+            // November 27, 2026, is a Friday.
+            ("2026-11-27", 0, "2026-11-27"),
+            ("2026-11-27", 1, "2026-11-30"),
+            ("2026-11-28", 1, "2026-11-30"),
+            ("2026-11-29", 5, "2026-12-04"),
+            ("2026-11-25", 3, "2026-11-30"),
+            ("2026-12-30", 365, "2028-05-24"),
+        ] {
+            assert_eq!(
+                business_day_after(day(from), count),
+                day(to),
+                "{from} {count}"
+            );
+        }
     }
 
     #[test]

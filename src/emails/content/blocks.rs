@@ -14,13 +14,9 @@ use crate::types::money::Cents;
 pub const BANKS: &str =
     "The money goes back the way it came. Banks take five to ten business days to show it.";
 
-/// Greeting by name; without a name, "Hello,".
-pub fn greeting(name: Option<&str>) -> Block {
-    let name = one_line(name.unwrap_or_default(), 100);
-    Block::Text(match name.as_str() {
-        "" => "Hello,".to_owned(),
-        name => format!("Hello {name},"),
-    })
+/// The owner's greeting, by name where there is one.
+pub fn greeting(branding: &Branding, name: Option<&str>) -> Block {
+    Block::Text(branding.voice.greet(name.unwrap_or_default()))
 }
 
 /// Number and, once paid, payment date of an order.
@@ -113,6 +109,19 @@ pub fn request_details(custom_order: &CustomOrderEmailData) -> Vec<Block> {
 pub fn status_link(custom_order: &CustomOrderEmailData) -> Option<Block> {
     page_at(custom_order.status_url.as_deref()).map(|url| Block::Link {
         label: "See where your request stands",
+        url,
+    })
+}
+
+/// Button that leads to the customer's page of an order.
+pub fn order_button(order: &OrderEmailData) -> Option<Block> {
+    button("View your order".to_owned(), order.page_url.as_deref())
+}
+
+/// Link to the customer's page of an order, for emails whose button leads elsewhere.
+pub fn order_link(order: &OrderEmailData) -> Option<Block> {
+    page_at(order.page_url.as_deref()).map(|url| Block::Link {
+        label: "View your order",
         url,
     })
 }

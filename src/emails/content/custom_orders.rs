@@ -65,14 +65,18 @@ pub fn new_custom_order(
 }
 
 /// To the customer: the request has come in.
-pub fn custom_order_received(custom_order: &CustomOrderEmailData, shop: &str) -> EmailContent {
+pub fn custom_order_received(
+    custom_order: &CustomOrderEmailData,
+    branding: &Branding,
+) -> EmailContent {
     // Repeats nothing of the request, not even the name: the address may belong to someone else, because a visitor can
     // type any.
     let mut blocks = vec![
-        greeting(None),
+        greeting(branding, None),
         Block::Text(format!(
-            "Your request for a piece made by hand has reached {shop}. We read every one ourselves, and answer within a \
-             few days."
+            "Your request for a piece made by hand has reached {}. We read every one ourselves, and answer within a few \
+             days.",
+            branding.name
         )),
         Block::Details(vec![("Request", custom_order.number.clone())]),
     ];
@@ -103,7 +107,7 @@ pub fn custom_order_approved(
     }
     sums.push(("Total", money(quote.total)));
     let mut blocks = vec![
-        greeting(Some(&custom_order.customer_name)),
+        greeting(branding, Some(&custom_order.customer_name)),
         Block::Text(
             "We would love to make the piece that you described. This is what it will cost; as soon as it is paid, we \
              begin."
@@ -141,7 +145,7 @@ pub fn payment_received(
     branding: &Branding,
 ) -> EmailContent {
     let mut blocks = vec![
-        greeting(Some(&custom_order.customer_name)),
+        greeting(branding, Some(&custom_order.customer_name)),
         Block::Text(
             "Thank you: your payment has arrived, and your piece is in production. We will send you photos of it \
              when it is on its way."
@@ -166,9 +170,13 @@ pub fn payment_received(
 }
 
 /// To the customer: the quote can no longer be paid, with the owner's reason.
-pub fn quote_withdrawn(custom_order: &CustomOrderEmailData, reason: &str) -> EmailContent {
+pub fn quote_withdrawn(
+    custom_order: &CustomOrderEmailData,
+    reason: &str,
+    branding: &Branding,
+) -> EmailContent {
     let mut blocks = vec![
-        greeting(Some(&custom_order.customer_name)),
+        greeting(branding, Some(&custom_order.customer_name)),
         Block::Text(
             "We have taken back the quote that we sent you for your piece. Its payment link does not work any more; if \
              you have not paid, there is nothing that you need to do."
@@ -199,9 +207,9 @@ pub fn quote_withdrawn(custom_order: &CustomOrderEmailData, reason: &str) -> Ema
 pub fn custom_order_message(
     custom_order: &CustomOrderEmailData,
     text: &str,
-    shop: &str,
+    branding: &Branding,
 ) -> EmailContent {
-    let mut blocks = vec![greeting(Some(&custom_order.customer_name))];
+    let mut blocks = vec![greeting(branding, Some(&custom_order.customer_name))];
     let lines = text.lines().filter(|line| !line.trim().is_empty());
     blocks.extend(lines.map(|line| Block::Text(line.to_owned())));
     blocks.push(Block::Details(vec![(
@@ -210,7 +218,7 @@ pub fn custom_order_message(
     )]));
     blocks.extend(request_details(custom_order));
     EmailContent {
-        subject: format!("About Your Custom Order - {shop}"),
+        subject: format!("About Your Custom Order - {}", branding.name),
         preview: one_line(text, 100),
         heading: "About your custom order".to_owned(),
         blocks,
@@ -219,9 +227,13 @@ pub fn custom_order_message(
 }
 
 /// To the customer: the request is declined, with the owner's reason.
-pub fn custom_order_rejected(custom_order: &CustomOrderEmailData, reason: &str) -> EmailContent {
+pub fn custom_order_rejected(
+    custom_order: &CustomOrderEmailData,
+    reason: &str,
+    branding: &Branding,
+) -> EmailContent {
     let mut blocks = vec![
-        greeting(Some(&custom_order.customer_name)),
+        greeting(branding, Some(&custom_order.customer_name)),
         Block::Text(
             "Thank you for telling us of the piece that you would like. We are sorry that we cannot make this one."
                 .to_owned(),
@@ -256,7 +268,7 @@ pub fn custom_order_shipped(
 ) -> EmailContent {
     let shop = &branding.name;
     let mut blocks = vec![
-        greeting(Some(&custom_order.customer_name)),
+        greeting(branding, Some(&custom_order.customer_name)),
         Block::Text("Your piece is finished, and on its way to you.".to_owned()),
     ];
     blocks.extend(shipment_blocks(shipment, branding.zone, shown));

@@ -5,7 +5,7 @@ mod custom_orders;
 mod orders;
 mod payments;
 
-use blocks::{admin_button, greeting, status_link};
+use blocks::{admin_button, greeting, order_link, status_link};
 
 use super::message::{Email, ReviewItemEmailData};
 use super::samples;
@@ -52,6 +52,8 @@ pub enum Block {
     Images(Vec<String>),
     /// A remark in small print.
     Remark(String),
+    /// The owner's closing words and signature.
+    SignOff(Vec<String>),
 }
 
 /// A line of an order.
@@ -128,9 +130,28 @@ impl Subjects {
 }
 
 impl EmailContent {
-    /// Composes an email.
+    /// Composes an email. Emails to customers end in the owner's words.
     pub fn new(email: &Email, branding: &Branding, shown: &ImageUrls) -> EmailContent {
-        let shop = &branding.name;
+        let mut content = EmailContent::compose(email, branding, shown);
+        if content.inside {
+            return content;
+        }
+        let voice = &branding.voice;
+        if email.brings_pieces() && !voice.care.is_empty() {
+            content.blocks.push(Block::Quote {
+                title: "How to take care of it",
+                text: voice.care.clone(),
+            });
+        }
+        let words = voice.closing.lines().chain(voice.signature.lines());
+        let words: Vec<String> = words.map(str::to_owned).collect();
+        if !words.is_empty() {
+            content.blocks.push(Block::SignOff(words));
+        }
+        content
+    }
+
+    fn compose(email: &Email, branding: &Branding, shown: &ImageUrls) -> EmailContent {
         match email {
             Email::OrderConfirmation { order } => {
                 orders::order_confirmation(order, branding, shown)
@@ -158,17 +179,17 @@ impl EmailContent {
                 order,
                 amount,
                 refunded,
-            } => orders::order_refunded(order, *amount, *refunded, shop),
-            Email::CouldNotFulfill { refusal } => payments::could_not_fulfill(refusal, shop),
+            } => orders::order_refunded(order, *amount, *refunded, branding),
+            Email::CouldNotFulfill { refusal } => payments::could_not_fulfill(refusal, branding),
             Email::CouldNotFulfillNotice { refusal } => payments::could_not_fulfill_notice(refusal),
-            Email::PaymentProcessing { payment } => payments::payment_processing(payment, shop),
-            Email::PaymentFailed { payment } => payments::payment_failed(payment, shop),
+            Email::PaymentProcessing { payment } => payments::payment_processing(payment, branding),
+            Email::PaymentFailed { payment } => payments::payment_failed(payment, branding),
             Email::NewCustomOrder {
                 custom_order,
                 email,
             } => custom_orders::new_custom_order(custom_order, email, branding, shown),
             Email::CustomOrderReceived { custom_order } => {
-                custom_orders::custom_order_received(custom_order, shop)
+                custom_orders::custom_order_received(custom_order, branding)
             }
             Email::CustomOrderApproved {
                 custom_order,
@@ -181,14 +202,14 @@ impl EmailContent {
             Email::QuoteWithdrawn {
                 custom_order,
                 reason,
-            } => custom_orders::quote_withdrawn(custom_order, reason),
+            } => custom_orders::quote_withdrawn(custom_order, reason, branding),
             Email::CustomOrderMessage { custom_order, text } => {
-                custom_orders::custom_order_message(custom_order, text, shop)
+                custom_orders::custom_order_message(custom_order, text, branding)
             }
             Email::CustomOrderRejected {
                 custom_order,
                 reason,
-            } => custom_orders::custom_order_rejected(custom_order, reason),
+            } => custom_orders::custom_order_rejected(custom_order, reason, branding),
             Email::CustomOrderShipped {
                 custom_order,
                 order,
@@ -198,7 +219,7 @@ impl EmailContent {
             }
             Email::ShipmentCorrected { order, shipment } => {
                 let shipped = orders::order_shipped(order, shipment, branding, shown);
-                tracking_corrected(shipped, &order.number, shop)
+                tracking_corrected(shipped, &order.number, branding)
             }
             Email::CustomOrderShipmentCorrected {
                 custom_order,
@@ -212,15 +233,17 @@ impl EmailContent {
                     branding,
                     shown,
                 );
-                tracking_corrected(shipped, &order.number, shop)
+                tracking_corrected(shipped, &order.number, branding)
             }
             Email::NotShippedYet { order } => {
                 let name = order.customer_name.as_deref();
-                not_shipped_yet(name, &order.number, shop)
+                let mut email = not_shipped_yet(name, &order.number, branding);
+                email.blocks.extend(order_link(order));
+                email
             }
             Email::CustomOrderNotShippedYet { custom_order } => {
                 let name = Some(custom_order.customer_name.as_str());
-                let mut email = not_shipped_yet(name, &custom_order.number, shop);
+                let mut email = not_shipped_yet(name, &custom_order.number, branding);
                 email.blocks.extend(status_link(custom_order));
                 email
             }
@@ -230,13 +253,13 @@ impl EmailContent {
 }
 
 /// To the customer: an email said too early that the order is on its way.
-fn not_shipped_yet(name: Option<&str>, number: &str, shop: &str) -> EmailContent {
+fn not_shipped_yet(name: Option<&str>, number: &str, branding: &Branding) -> EmailContent {
     EmailContent {
-        subject: format!("Your Order Has Not Shipped Yet - {shop}"),
+        subject: format!("Your Order Has Not Shipped Yet - {}", branding.name),
         preview: format!("{number} is still with us"),
         heading: "Your order is still with us".to_owned(),
         blocks: vec![
-            greeting(name),
+            greeting(branding, name),
             Block::Text(format!(
                 "We told you too early that {number} is on its way. We are sorry: it is still with us, and the tracking in \
                  that email does not belong to it."
@@ -248,13 +271,17 @@ fn not_shipped_yet(name: Option<&str>, number: &str, shop: &str) -> EmailContent
 }
 
 /// Turns the email about a shipment into the one that corrects it.
-fn tracking_corrected(mut shipped: EmailContent, number: &str, shop: &str) -> EmailContent {
+fn tracking_corrected(
+    mut shipped: EmailContent,
+    number: &str,
+    branding: &Branding,
+) -> EmailContent {
     // After the greeting.
     shipped.blocks[1] = Block::Text(format!(
         "Our last email about your order {number} had the wrong shipping details. We are sorry: these are the right ones."
     ));
     EmailContent {
-        subject: format!("Corrected Tracking for Your Order - {shop}"),
+        subject: format!("Corrected Tracking for Your Order - {}", branding.name),
         preview: format!("The right tracking of order {number}"),
         heading: "Your corrected tracking".to_owned(),
         ..shipped

@@ -1,7 +1,8 @@
 //! Emails about orders.
 
 use super::blocks::{
-    BANKS, address, admin_button, answers_go_to, greeting, lines, order_facts, shipment_blocks, sum,
+    BANKS, address, admin_button, answers_go_to, greeting, lines, order_button, order_facts,
+    order_link, shipment_blocks, sum,
 };
 use super::{Block, EmailContent, ImageUrls, YOU_SOLD};
 use crate::emails::message::{OrderEmailData, ShipmentEmailData};
@@ -16,18 +17,22 @@ pub fn order_confirmation(
 ) -> EmailContent {
     let shop = &branding.name;
     let total = order.total.in_currency(&order.currency);
+    let mut details = order_facts(order, branding.zone);
+    let estimated = order.estimated_delivery.clone();
+    details.extend(estimated.map(|days| ("Estimated delivery", days)));
     let mut blocks = vec![
-        greeting(order.customer_name.as_deref()),
+        greeting(branding, order.customer_name.as_deref()),
         Block::Text(
             "Thank you: your order is paid, and we are getting it ready to ship. You will hear from us again as soon as \
              it is on its way."
                 .to_owned(),
         ),
-        Block::Details(order_facts(order, branding.zone)),
+        Block::Details(details),
         Block::Lines(lines(order, shown)),
         sum(order),
     ];
     blocks.extend(address(order));
+    blocks.extend(order_button(order));
     EmailContent {
         subject: format!("Order Confirmation - {shop}"),
         preview: format!("Order {}, {total}", order.number),
@@ -54,6 +59,14 @@ pub fn receipt(
     };
     let mut details = order_facts(order, branding.zone);
     details.extend(paid_with.map(|method| ("Paid with", method.to_owned())));
+    let mut blocks = vec![
+        greeting(branding, order.customer_name.as_deref()),
+        Block::Text(thanks.to_owned()),
+        Block::Details(details),
+        Block::Lines(lines(order, shown)),
+        sum(order),
+    ];
+    blocks.extend(order_button(order));
     EmailContent {
         subject: format!("Your Receipt - {shop}"),
         preview: format!(
@@ -62,13 +75,7 @@ pub fn receipt(
             order.total.in_currency(&order.currency)
         ),
         heading: "Your receipt".to_owned(),
-        blocks: vec![
-            greeting(order.customer_name.as_deref()),
-            Block::Text(thanks.to_owned()),
-            Block::Details(details),
-            Block::Lines(lines(order, shown)),
-            sum(order),
-        ],
+        blocks,
         inside: false,
     }
 }
@@ -135,7 +142,7 @@ pub fn order_shipped(
 ) -> EmailContent {
     let shop = &branding.name;
     let mut blocks = vec![
-        greeting(order.customer_name.as_deref()),
+        greeting(branding, order.customer_name.as_deref()),
         Block::Text(format!(
             "Good news: your order {} has left our workshop and is on its way to you.",
             order.number
@@ -144,6 +151,7 @@ pub fn order_shipped(
     blocks.extend(shipment_blocks(shipment, branding.zone, shown));
     blocks.push(Block::Lines(lines(order, shown)));
     blocks.extend(address(order));
+    blocks.extend(order_link(order));
     EmailContent {
         subject: format!("Your Order Has Shipped! - {shop}"),
         preview: format!("Order {} is on its way", order.number),
@@ -158,7 +166,7 @@ pub fn order_refunded(
     order: &OrderEmailData,
     amount: Cents,
     refunded: Cents,
-    shop: &str,
+    branding: &Branding,
 ) -> EmailContent {
     let money = |amount: Cents| amount.in_currency(&order.currency);
     let how = if refunded >= order.total {
@@ -171,20 +179,22 @@ pub fn order_refunded(
         sums.push(("Refunded before", money(Cents(refunded.0 - amount.0))));
     }
     sums.push(("Refunded now", money(amount)));
+    let mut blocks = vec![
+        greeting(branding, order.customer_name.as_deref()),
+        Block::Text(format!(
+            "We have given you back {} of your order {}. {how}",
+            money(amount),
+            order.number
+        )),
+        Block::Sum(sums),
+        Block::Remark(BANKS.to_owned()),
+    ];
+    blocks.extend(order_button(order));
     EmailContent {
-        subject: format!("Your Refund - {shop}"),
+        subject: format!("Your Refund - {}", branding.name),
         preview: format!("{} of order {}", money(amount), order.number),
         heading: "Your refund".to_owned(),
-        blocks: vec![
-            greeting(order.customer_name.as_deref()),
-            Block::Text(format!(
-                "We have given you back {} of your order {}. {how}",
-                money(amount),
-                order.number
-            )),
-            Block::Sum(sums),
-            Block::Remark(BANKS.to_owned()),
-        ],
+        blocks,
         inside: false,
     }
 }

@@ -3,11 +3,11 @@
 use super::blocks::{BANKS, greeting, page_at};
 use super::{Block, EmailContent, NOTHING_PAID, REFUNDED};
 use crate::emails::message::{DelayedPaymentEmailData, Holds, PaymentRefusal, RefusalEmailData};
-use crate::mail::one_line;
+use crate::mail::{Branding, one_line};
 use crate::types::money::Cents;
 
 /// To the customer: the payment could not become an order, and is refunded.
-pub fn could_not_fulfill(refusal: &RefusalEmailData, shop: &str) -> EmailContent {
+pub fn could_not_fulfill(refusal: &RefusalEmailData, branding: &Branding) -> EmailContent {
     let amount = refusal.amount.in_currency(&refusal.currency);
     let why = match refusal.why {
         PaymentRefusal::SoldMeanwhile => {
@@ -37,11 +37,11 @@ pub fn could_not_fulfill(refusal: &RefusalEmailData, shop: &str) -> EmailContent
         ),
     };
     EmailContent {
-        subject: format!("About Your Payment - {shop}"),
+        subject: format!("About Your Payment - {}", branding.name),
         preview: format!("Your payment of {amount} is refunded in full"),
         heading: heading.to_owned(),
         blocks: vec![
-            greeting(refusal.customer_name.as_deref()),
+            greeting(branding, refusal.customer_name.as_deref()),
             Block::Text(format!(
                 "We received a payment of {amount} from you, and we are sorry that we cannot keep it. {why}"
             )),
@@ -108,7 +108,7 @@ pub fn could_not_fulfill_notice(refusal: &RefusalEmailData) -> EmailContent {
 }
 
 /// To the customer: a delayed payment has begun, and whether the pieces are held for it.
-pub fn payment_processing(payment: &DelayedPaymentEmailData, shop: &str) -> EmailContent {
+pub fn payment_processing(payment: &DelayedPaymentEmailData, branding: &Branding) -> EmailContent {
     let amount = payment.amount.in_currency(&payment.currency);
     let until_then = match payment.holds {
         Holds::Pieces => "We keep your pieces for you until then.",
@@ -119,7 +119,7 @@ pub fn payment_processing(payment: &DelayedPaymentEmailData, shop: &str) -> Emai
         Holds::Nothing => "We begin to make your piece as soon as it is here.",
     };
     let mut blocks = vec![
-        greeting(payment.customer_name.as_deref()),
+        greeting(branding, payment.customer_name.as_deref()),
         Block::Text(format!(
             "Thank you: your payment of {amount} is on its way. The way to pay that you chose takes some days, because your \
              bank has to be asked for the money. We write to you as soon as it has arrived."
@@ -132,7 +132,7 @@ pub fn payment_processing(payment: &DelayedPaymentEmailData, shop: &str) -> Emai
     ];
     blocks.extend(their_page(payment));
     EmailContent {
-        subject: format!("Your Payment Is on Its Way - {shop}"),
+        subject: format!("Your Payment Is on Its Way - {}", branding.name),
         preview: format!("{amount} for {}: this takes some days", payment.about),
         heading: "Your payment is on its way".to_owned(),
         blocks,
@@ -141,7 +141,7 @@ pub fn payment_processing(payment: &DelayedPaymentEmailData, shop: &str) -> Emai
 }
 
 /// To the customer: a delayed payment has failed, and nothing was charged.
-pub fn payment_failed(payment: &DelayedPaymentEmailData, shop: &str) -> EmailContent {
+pub fn payment_failed(payment: &DelayedPaymentEmailData, branding: &Branding) -> EmailContent {
     let amount = payment.amount.in_currency(&payment.currency);
     let next = match payment.holds {
         Holds::Pieces | Holds::NoPieces => {
@@ -154,7 +154,7 @@ pub fn payment_failed(payment: &DelayedPaymentEmailData, shop: &str) -> EmailCon
         }
     };
     let mut blocks = vec![
-        greeting(payment.customer_name.as_deref()),
+        greeting(branding, payment.customer_name.as_deref()),
         Block::Text(format!(
             "We are sorry: your bank did not make the payment of {amount}. Nothing was taken from you."
         )),
@@ -166,7 +166,7 @@ pub fn payment_failed(payment: &DelayedPaymentEmailData, shop: &str) -> EmailCon
     ];
     blocks.extend(their_page(payment));
     EmailContent {
-        subject: format!("Your Payment Did Not Go Through - {shop}"),
+        subject: format!("Your Payment Did Not Go Through - {}", branding.name),
         preview: format!("{amount} for {}: nothing was taken", payment.about),
         heading: "Your payment did not go through".to_owned(),
         blocks,

@@ -45,6 +45,7 @@ pub async fn keep(
 /// themselves.
 pub async fn charge_refunded(
     conn: &mut PgConnection,
+    app: &App,
     charge: &Value,
     created: Option<DateTime<Utc>>,
 ) -> Result<Effect> {
@@ -68,7 +69,7 @@ pub async fn charge_refunded(
     if is_newer {
         payments::record_refunded(conn, &payment_id, refunded, as_of).await?;
     }
-    apply(conn, &payment_id).await?;
+    apply(conn, app, &payment_id).await?;
     Ok(Effect::Processed)
 }
 
@@ -76,6 +77,7 @@ pub async fn charge_refunded(
 /// Stripe's API.
 pub async fn refund_changed(
     conn: &mut PgConnection,
+    app: &App,
     object: &Value,
     created: Option<DateTime<Utc>>,
 ) -> Result<Effect> {
@@ -88,7 +90,7 @@ pub async fn refund_changed(
     };
     payments::lock_payment(conn, &payment).await?;
     keep(conn, &payment, &report, created).await?;
-    apply(conn, &payment).await?;
+    apply(conn, app, &payment).await?;
     Ok(Effect::Processed)
 }
 
@@ -102,7 +104,7 @@ pub async fn refunded(conn: &mut PgConnection, id: &str, payment: &Payment) -> R
 
 /// Updates an order from the known refunds of its payment, and reports each new one. Does nothing for a payment that is
 /// known only by its refunds.
-pub async fn apply(conn: &mut PgConnection, payment_id: &str) -> Result<()> {
+pub async fn apply(conn: &mut PgConnection, app: &App, payment_id: &str) -> Result<()> {
     let payment = payments::lock_payment(conn, payment_id).await?;
     let Some(outcome) = payment.outcome else {
         return Ok(());
@@ -117,7 +119,7 @@ pub async fn apply(conn: &mut PgConnection, payment_id: &str) -> Result<()> {
     let (order, custom_order) = (payment.order_id, payment.custom_order_id);
     match (outcome, order) {
         (PaymentOutcome::Settled, Some(order)) => {
-            apply_to_order(conn, payment_id, &payment, order, refunded).await?;
+            apply_to_order(conn, app, (payment_id, &payment), order, refunded).await?;
         }
         _ => {
             for refund in store::take_unannounced(conn, payment_id).await? {
@@ -170,8 +172,8 @@ async fn settle_items(conn: &mut PgConnection, payment_id: &str, payment: &Payme
 
 async fn apply_to_order(
     conn: &mut PgConnection,
-    payment_id: &str,
-    payment: &Payment,
+    app: &App,
+    (payment_id, payment): (&str, &Payment),
     order: OrderId,
     refunded: Cents,
 ) -> Result<()> {
@@ -197,7 +199,7 @@ async fn apply_to_order(
             // The shop that made it has told the customer, or was not to.
             continue;
         }
-        emails::refunded(conn, &after, refund.amount, in_all, &refund.id).await?;
+        emails::refunded(conn, app, &after, (refund.amount, in_all), &refund.id).await?;
     }
     let Some(custom_order) = custom_order else {
         return Ok(());
@@ -233,7 +235,7 @@ pub async fn read_refunds(app: &App, payment: &str) -> Result<()> {
         let sums = store::sum_reports(&mut tx, payment, None).await?;
         payments::record_refunded(&mut tx, payment, sums.refunded, as_of).await?;
     }
-    apply(&mut tx, payment).await?;
+    apply(&mut tx, app, payment).await?;
     tx.commit().await?;
     Ok(())
 }

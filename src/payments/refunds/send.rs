@@ -289,7 +289,7 @@ async fn record(app: &App, id: RefundId, refund: &Refund, tried: RefundAttempt) 
             needs_new_key,
         } => deferred(&mut tx, id, refund, &error, needs_new_key).await?,
     };
-    reports::apply(&mut tx, payment).await?;
+    reports::apply(&mut tx, app, payment).await?;
     tx.commit().await?;
     retry.map_or(Ok(()), Err)
 }

@@ -25,6 +25,7 @@ struct World {
     /// Value of `{id}`, by the route.
     ids: BTreeMap<&'static str, String>,
     customers_page: String,
+    order_page: String,
 }
 
 async fn world() -> World {
@@ -170,10 +171,13 @@ async fn world() -> World {
         ),
     ]);
     let customers_page = shop.status_page(&request);
+    let order = one("select id::text from orders where number = 1002").await;
+    let order_page = shop.order_page(&json!(order));
     World {
         shop,
         ids,
         customers_page,
+        order_page,
     }
 }
 
@@ -316,6 +320,7 @@ async fn every_page(width: u32) {
         shop,
         ids,
         customers_page,
+        order_page,
     } = world().await;
     let window = driver.opens(&shop, width).await;
     let axe = json!({"source": AXE});
@@ -356,9 +361,10 @@ async fn every_page(width: u32) {
 
     let mut seen = BTreeSet::new();
     for route in admin::routes() {
-        // The first is no page, the second a file, and the third is for who is not wholly signed in.
+        // No page, shown in a frame, files, and for who is not wholly signed in.
         let elsewhere = [
             "/admin/assets/{name}",
+            "/admin/settings/emails/{name}",
             "/admin/orders.csv",
             "/admin/customers/{id}/export",
             "/admin/second-factor",
@@ -387,6 +393,7 @@ async fn every_page(width: u32) {
     inspection
         .visits("customers-page", &customers_page, 200)
         .await;
+    inspection.visits("order-page", &order_page, 200).await;
     inspection
         .visits("customers-page-damaged", "/api/custom-orders/x/status", 404)
         .await;

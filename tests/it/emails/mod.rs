@@ -6,6 +6,7 @@ mod contents;
 mod delivery;
 mod orders;
 mod snapshots;
+mod voice;
 
 use std::time::Duration;
 

@@ -4,6 +4,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use spirit_beads::auth::Scope;
 use spirit_beads::jobs::Job;
+use spirit_beads::types::calendar::business_day_after;
 use spirit_beads::worker;
 
 use crate::support::{Shop, at_once, card, session_of};
@@ -42,6 +43,10 @@ async fn a_paid_order_is_confirmed_with_its_image_and_its_whole_total() {
         .fetch_one(&shop.db)
         .await
         .expect("a paid order");
+    let [earliest, latest] = [3, 5].map(|days| business_day_after(paid.date_naive(), days));
+    let (earliest, latest) = (earliest.format("%B %-d"), latest.format("%B %-d, %Y"));
+    let page = shop.order_page(&shop.order(&session).await["id"]);
+    let host = &shop.app.config.server.public_url;
     let paid = paid.format("%B %-d, %Y");
     let text = format!(
         "\
@@ -56,6 +61,7 @@ hear from us again as soon as it is on its way.
 
 Order: SB-1001
 Paid: {paid}
+Estimated delivery: {earliest} to {latest}
 
 Sunrise <1>
   Infinite Path · Classic BIC
@@ -69,6 +75,9 @@ Ships to:
 Jane Shopper
 123 Main Street
 Portland, OR 97205
+
+View your order:
+{host}{page}
 
 -- 
 Any questions? Just answer this email, and a person will read it.

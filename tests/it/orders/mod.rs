@@ -8,4 +8,5 @@ mod figures;
 mod privacy;
 mod review_items;
 mod snapshots;
+mod status_page;
 mod to_ship;

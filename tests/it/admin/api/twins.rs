@@ -268,6 +268,14 @@ const TWINS: &[(&str, Result<&str, &str>)] = &[
     ),
     ("GET /admin/settings", Ok("GET /api/admin/settings")),
     ("POST /admin/settings", Ok("PUT /api/admin/settings")),
+    (
+        "GET /admin/settings/emails",
+        Ok("GET /api/admin/email-samples"),
+    ),
+    (
+        "GET /admin/settings/emails/{name}",
+        Ok("GET /api/admin/email-samples/{name}"),
+    ),
     ("GET /admin/tokens", Ok("GET /api/admin/tokens")),
     ("POST /admin/tokens", Ok("POST /api/admin/tokens")),
     (

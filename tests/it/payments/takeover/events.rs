@@ -13,14 +13,14 @@ use super::{Copied, copy_order, open_items, page, settles};
 use crate::support::{Leftover, Shop, card};
 
 /// The end of an import that copied one session and its payment.
-async fn finish(conn: &mut PgConnection, session: &str, payment: &str) -> u64 {
+async fn finish(shop: &Shop, conn: &mut PgConnection, session: &str, payment: &str) -> u64 {
     let takeover = Takeover {
         snapshot: Utc::now(),
         sessions: &[session.to_owned()],
         custom_orders: &[],
         payments: &[payment.to_owned()],
     };
-    payments::finish_takeover(conn, &takeover)
+    payments::finish_takeover(conn, &shop.app, &takeover)
         .await
         .expect("taken up")
 }
@@ -52,13 +52,13 @@ async fn an_event_that_came_before_its_order_is_taken_up_once() {
     copy_order(&shop, &session, &piece, Copied::Expired).await;
     let mut tx = shop.db.begin().await.expect("a transaction");
     payments::begin_takeover(&mut tx).await.expect("begun");
-    assert_eq!(finish(&mut tx, &session, "pi_none").await, 1);
+    assert_eq!(finish(&shop, &mut tx, &session, "pi_none").await, 1);
     tx.commit().await.expect("committed");
     settles(&shop).await;
     assert_eq!(shop.status_of(&session).await, "paid");
     assert_eq!(statuses_of_events(&shop).await, ["processed"]);
     let mut conn = shop.db.acquire().await.expect("a connection");
-    assert_eq!(finish(&mut conn, &session, "pi_none").await, 0);
+    assert_eq!(finish(&shop, &mut conn, &session, "pi_none").await, 0);
     drop(conn);
     settles(&shop).await;
     assert_eq!(shop.emails_of("order_confirmation").await, 1);
@@ -70,7 +70,7 @@ async fn an_event_of_nothing_that_was_copied_stays_ignored() {
     let (shop, _, _) = paid_before_its_order().await;
     shop.leaves(Leftover::UnsettledMoney);
     let mut conn = shop.db.acquire().await.expect("a connection");
-    assert_eq!(finish(&mut conn, "cs_another", "pi_none").await, 0);
+    assert_eq!(finish(&shop, &mut conn, "cs_another", "pi_none").await, 0);
     drop(conn);
     assert_eq!(statuses_of_events(&shop).await, ["ignored"]);
 }
@@ -85,7 +85,7 @@ async fn an_event_that_comes_while_its_order_is_copied_waits_for_it() {
     let event = shop.event("checkout.session.completed").await;
     let mut tx = shop.db.begin().await.expect("a transaction");
     payments::begin_takeover(&mut tx).await.expect("begun");
-    assert_eq!(finish(&mut tx, &session, "pi_none").await, 0);
+    assert_eq!(finish(&shop, &mut tx, &session, "pi_none").await, 0);
     let told = tokio::spawn({
         let (shop, event) = (shop.clone(), event.clone());
         async move { shop.webhook(&event).await.status }
@@ -105,8 +105,8 @@ async fn the_first_reconciliation_begins_where_the_old_shop_was_read() {
     let shop = Shop::open().await;
     let mut conn = shop.db.acquire().await.expect("a connection");
     let before = Utc::now();
-    finish(&mut conn, "cs_1", "pi_1").await;
-    finish(&mut conn, "cs_2", "pi_2").await;
+    finish(&shop, &mut conn, "cs_1", "pi_1").await;
+    finish(&shop, &mut conn, "cs_2", "pi_2").await;
     let cursor: DateTime<Utc> = sqlx::query_scalar("select read_until from stripe_cursor")
         .fetch_one(&mut *conn)
         .await
@@ -182,7 +182,7 @@ async fn a_refund_that_was_reported_before_its_payment_was_copied_is_applied() {
     .await
     .expect("copied");
     let mut tx = shop.db.begin().await.expect("a transaction");
-    finish(&mut tx, &session, &payment).await;
+    finish(&shop, &mut tx, &session, &payment).await;
     tx.commit().await.expect("committed");
     assert_eq!(shop.status_of(&session).await, "refunded");
     settles(&shop).await;

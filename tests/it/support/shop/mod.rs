@@ -245,11 +245,19 @@ impl Shop {
             .to_owned()
     }
 
-    /// The address of a customer's page, without the host.
+    /// The address of the customer's page of a custom order, without the host.
     pub fn status_page(&self, request: &str) -> String {
         let signed = self.app.signer.sign("custom_order", request);
         let (_, token) = signed.rsplit_once('.').expect("a signature");
         format!("/api/custom-orders/{request}/status/?token={token}")
+    }
+
+    /// The address of the customer's page of an order, without the host.
+    pub fn order_page(&self, order: &Value) -> String {
+        let order = order.as_str().expect("an order's id");
+        let signed = self.app.signer.sign("order", order);
+        let (_, token) = signed.rsplit_once('.').expect("a signature");
+        format!("/api/orders/{order}/status/?token={token}")
     }
 
     /// Reads a catalog file into the shop, as `catalog import` does without a media folder.

@@ -383,6 +383,8 @@ fn twins() -> Vec<(Method, &'static str, Scope, Value)> {
         (post(), "/api/admin/custom-orders/{id}/unship", Scope::CustomOrders, json!({})),
         (Method::PATCH, "/api/admin/orders/{id}/shipment", Scope::OrdersWrite, json!({"carrier": "UPS"})),
         (Method::PATCH, "/api/admin/custom-orders/{id}/shipment", Scope::CustomOrders, json!({"carrier": "UPS"})),
+        (get(), "/api/admin/email-samples", Scope::Settings, nothing.clone()),
+        (get(), "/api/admin/email-samples/{name}", Scope::Settings, nothing.clone()),
         (get(), "/api/admin/settings", Scope::Settings, nothing),
         (Method::PUT, "/api/admin/settings", Scope::Settings, json!({"chosen": {"shop_name": "Other"}})),
     ]
@@ -474,7 +476,8 @@ fn path_of(route: &str) -> String {
         route if route.starts_with("/api/admin/refunds/") => REFUND,
         _ => "sunrise",
     };
-    route.replace("{id}", id).replace("{image}", IMAGE) + "/"
+    let route = route.replace("{id}", id).replace("{image}", IMAGE);
+    route.replace("{name}", "receipt") + "/"
 }
 
 async fn knock(

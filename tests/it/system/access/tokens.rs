@@ -40,6 +40,7 @@ async fn every_route_but_the_shoppers_needs_a_token() {
             "GET /api/categories/{id}",
             "GET /api/custom-orders/{id}/status",
             "GET /api/orders/by-session/{session}",
+            "GET /api/orders/{id}/status",
             "GET /api/payments/cancel/{token}",
             "GET /api/products",
             "GET /api/products/batch",

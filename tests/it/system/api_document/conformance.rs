@@ -34,6 +34,7 @@ async fn every_answer_matches_its_description() {
     let user = serde_json::json!({"email": "ann@example.com", "role": "staff"});
     assert_eq!(admin.post("/api/admin/users/", &user).await.status, 201);
     let customer_s_page = shop.status_page(&request);
+    let order_page = shop.order_page(&shop.order(&session).await["id"]);
     for (template, path) in [
         ("/api/products", "/api/products/"),
         ("/api/products/{id}", "/api/products/sunrise/"),
@@ -57,6 +58,12 @@ async fn every_answer_matches_its_description() {
             "/api/admin/custom-orders/CO-1001/",
         ),
         ("/api/custom-orders/{id}/status", customer_s_page.as_str()),
+        ("/api/orders/{id}/status", order_page.as_str()),
+        ("/api/admin/email-samples", "/api/admin/email-samples/"),
+        (
+            "/api/admin/email-samples/{name}",
+            "/api/admin/email-samples/receipt/",
+        ),
         (
             "/api/admin/custom-orders/board",
             "/api/admin/custom-orders/board/",

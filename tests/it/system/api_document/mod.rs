@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use crate::support::Shop;
 
 /// Every route with its methods. What is added to the shop is added here.
-const ROUTES: [(&str, &[&str]); 95] = [
+const ROUTES: [(&str, &[&str]); 98] = [
     ("/api/admin/audit", &["get"]),
     ("/api/admin/categories", &["get", "put"]),
     ("/api/admin/categories/{id}/down", &["post"]),
@@ -47,6 +47,8 @@ const ROUTES: [(&str, &[&str]); 95] = [
     ("/api/admin/emails", &["get"]),
     ("/api/admin/emails/{id}", &["get"]),
     ("/api/admin/emails/{id}/resend", &["post"]),
+    ("/api/admin/email-samples", &["get"]),
+    ("/api/admin/email-samples/{name}", &["get"]),
     ("/api/admin/orders", &["get", "post"]),
     ("/api/admin/orders.csv", &["get"]),
     ("/api/admin/orders/ship", &["post"]),
@@ -94,6 +96,7 @@ const ROUTES: [(&str, &[&str]); 95] = [
     ("/api/categories/{id}", &["delete", "get", "patch", "put"]),
     ("/api/custom-orders", &["post"]),
     ("/api/custom-orders/{id}/status", &["get"]),
+    ("/api/orders/{id}/status", &["get"]),
     ("/api/orders/by-session/{session}", &["get"]),
     ("/api/payments/cancel/{token}", &["get", "post"]),
     ("/api/payments/create-checkout-session", &["post"]),
