@@ -37,6 +37,8 @@ pub struct CustomerView {
     pub orders: Vec<ListedOrder>,
     /// The newest first, at most 500.
     pub custom_orders: Vec<CustomOrder>,
+    /// The owner's note about them.
+    pub note: Option<String>,
 }
 
 /// Money of a customer in one currency, in its smallest unit.
@@ -59,7 +61,6 @@ const MOST: i64 = 500;
 /// 404 when there is no such order, or it has no email address.
 pub async fn view(conn: &mut PgConnection, key: &str) -> Result<CustomerView> {
     let email = email_of(conn, key).await?;
-    let email = email.ok_or(Error::NotFound("Customer"))?;
     let orders = orders::list_by_email(conn, &email, MOST).await?;
     let custom_orders = custom_orders::list_by_email(conn, &email, MOST).await?;
     let of_orders = orders.iter().map(|listed| &listed.order);
@@ -85,6 +86,7 @@ pub async fn view(conn: &mut PgConnection, key: &str) -> Result<CustomerView> {
     let (_, customer) = latest.ok_or(Error::NotFound("Customer"))?;
     Ok(CustomerView {
         customer,
+        note: orders::customer_note(conn, &email).await?,
         sums: sums(&orders),
         orders,
         custom_orders,
@@ -115,15 +117,21 @@ pub async fn search(conn: &mut PgConnection, search: &str, limit: usize) -> Resu
     Ok(customers)
 }
 
-async fn email_of(conn: &mut PgConnection, key: &str) -> Result<Option<String>> {
-    if key.starts_with("CO-") {
+/// Returns the email address of the customer of an order or custom order.
+///
+/// # Errors
+/// 404 when there is no such order, or it has no email address.
+pub(super) async fn email_of(conn: &mut PgConnection, key: &str) -> Result<String> {
+    let email = if key.starts_with("CO-") {
         let id = custom_orders::resolve(conn, key).await?;
         let custom_order = custom_orders::find(conn, id).await?;
-        return Ok(custom_order.map(|custom_order| custom_order.email));
-    }
-    let id = orders::resolve(conn, key).await?;
-    let order = orders::find(conn, id).await?;
-    Ok(order.and_then(|order| order.email))
+        custom_order.map(|custom_order| custom_order.email)
+    } else {
+        let id = orders::resolve(conn, key).await?;
+        orders::find(conn, id).await?.and_then(|order| order.email)
+    };
+    let email = email.filter(|email| !email.is_empty());
+    email.ok_or(Error::NotFound("Customer"))
 }
 
 fn sums(orders: &[ListedOrder]) -> Vec<CustomerSum> {
@@ -209,7 +217,7 @@ async fn find_customer(
 }
 
 /// A customer's page has their orders and their custom orders.
-fn allow(admin: &Admin) -> Result<()> {
+pub(super) fn allow(admin: &Admin) -> Result<()> {
     admin.may(Scope::OrdersRead)?;
     admin.may(Scope::CustomOrders)
 }

@@ -16,9 +16,11 @@ mod custom_order_board;
 mod custom_order_emails;
 mod custom_orders;
 mod customer_form;
+mod customer_page;
 pub mod customers;
 mod dashboard;
 mod email_samples;
+pub mod erasure;
 pub mod figures;
 mod fingerprint;
 mod form;
@@ -227,8 +229,10 @@ pub fn routes() -> Vec<AdminRoute> {
         act("/admin/custom-orders/{id}/refund", Owner, custom_orders::refund),
 
         page("/admin/search", Staff, search::show),
-        page("/admin/customers/{id}", Staff, search::customer),
-        page("/admin/customers/{id}/export", Owner, search::export),
+        page("/admin/customers/{id}", Staff, customer_page::show),
+        page("/admin/customers/{id}/export", Owner, customer_page::export),
+        act("/admin/customers/{id}/note", Staff, customer_page::note),
+        act("/admin/customers/{id}/erase", Owner, customer_page::delete),
 
         page("/admin/review-items", Staff, review_items::list),
         act("/admin/review-items/{id}/resolve", Staff, review_items::resolve),

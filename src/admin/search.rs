@@ -1,16 +1,15 @@
-//! One search over orders, products, custom orders and customers, and the page of a customer.
+//! One search over orders, products, custom orders and customers.
 
 use askama::Template;
 use axum::extract::State;
-use axum::http::header;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 
 use super::context::AdminContext;
-use super::customers::{self, Customer, CustomerView};
+use super::customers::{self, Customer};
 use crate::app::App;
 use crate::custom_orders::{self, CustomOrder, CustomOrderFilter};
 use crate::error::Result;
-use crate::http::{Path, Query};
+use crate::http::Query;
 use crate::orders::{self, ListedOrder, OrderTab};
 use crate::products::{self, Product, ProductQuery, ProductTab};
 
@@ -45,13 +44,6 @@ struct SearchPage<'a> {
     context: &'a AdminContext,
     search: String,
     found: Found,
-}
-
-#[derive(Template)]
-#[template(path = "customer.html", config = "src/admin/askama.toml")]
-struct CustomerPage<'a> {
-    context: &'a AdminContext,
-    view: CustomerView,
 }
 
 /// `GET /admin/search`
@@ -92,32 +84,4 @@ async fn find(app: &App, search: &str) -> Result<Found> {
         products: products::browse(&mut conn, &products).await?.1,
         customers: customers::search(&mut conn, search, limit).await?,
     })
-}
-
-/// `GET /admin/customers/{id}`: the customer of an order or custom order.
-pub async fn customer(
-    State(app): State<App>,
-    context: AdminContext,
-    Path(key): Path<String>,
-) -> Result<Response> {
-    let view = customers::view(&mut *app.db.acquire().await?, &key).await?;
-    context.show(&CustomerPage {
-        context: &context,
-        view,
-    })
-}
-
-/// `GET /admin/customers/{id}/export`: everything about a customer as a JSON file, for their request to see it.
-pub async fn export(State(app): State<App>, Path(key): Path<String>) -> Result<Response> {
-    let view = customers::view(&mut *app.db.acquire().await?, &key).await?;
-    let json = serde_json::to_vec_pretty(&view).map_err(anyhow::Error::from)?;
-    let file = format!(
-        "attachment; filename=\"customer-{}.json\"",
-        view.customer.key
-    );
-    let headers = [
-        (header::CONTENT_TYPE, "application/json".to_owned()),
-        (header::CONTENT_DISPOSITION, file),
-    ];
-    Ok((headers, json).into_response())
 }

@@ -106,6 +106,26 @@ pub async fn record(
     }
 }
 
+/// Empties the details of all entries about these objects, inside the transaction that deletes the data of a customer.
+/// Who did what and when stays. Safe to repeat.
+///
+/// # Errors
+/// Database errors only.
+pub async fn erase_details(conn: &mut PgConnection, objects: &[String]) -> Result<()> {
+    // The log's trigger lets nothing else through.
+    sqlx::query("set local spirit_beads.is_erasing = 'on'")
+        .execute(&mut *conn)
+        .await?;
+    sqlx::query("update audit_log set before = null, after = null where object = any($1)")
+        .bind(objects)
+        .execute(&mut *conn)
+        .await?;
+    sqlx::query("set local spirit_beads.is_erasing = 'off'")
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
 /// Removes secrets from a snapshot; null becomes `None`. Callers pass no secrets: fields with the name of a secret are
 /// dropped as a safety net.
 fn without_secrets(mut snapshot: Value) -> Option<Value> {

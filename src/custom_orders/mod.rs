@@ -2,6 +2,7 @@
 //! through a payment link and `payments`; a paid custom order has an ordinary order.
 mod admin_routes;
 mod copied_links;
+mod customer_data;
 mod customer_emails;
 mod form;
 mod locks;
@@ -19,6 +20,7 @@ mod store;
 mod view;
 
 pub use copied_links::{MatchedLinks, match_copied_links};
+pub use customer_data::{erase_customer, lock_of_customer};
 pub use customer_emails::{send_confirmation_again, send_corrected_shipment, send_not_shipped_yet};
 pub use locks::{lock_of, record};
 pub use new_quote::{NewQuote, Terms};
@@ -140,6 +142,8 @@ pub struct CustomOrder {
     pub order_id: Option<OrderId>,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
+    /// Deletion of the customer's data, on their request.
+    pub erased_at: Option<DateTime<Utc>>,
 }
 
 impl CustomOrder {

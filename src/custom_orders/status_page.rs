@@ -164,6 +164,7 @@ async fn find(app: &App, id: &str, token: &str) -> Result<Option<StatusView>> {
     }
     let mut conn = app.db.acquire().await?;
     match store::find(&mut conn, id).await? {
+        Some(custom_order) if custom_order.erased_at.is_some() => Ok(None),
         Some(custom_order) => view(&mut conn, custom_order).await.map(Some),
         None => Ok(None),
     }

@@ -1,7 +1,9 @@
 //! SQL of custom orders.
 
+mod customer_data;
 mod quotes;
 
+pub use customer_data::{erase_customer, lock_of_customer};
 pub use quotes::{
     CopiedQuote, delete_draft, find_copied, find_current, find_custom_order_of_quote, find_draft,
     find_quote, find_quote_of_link, find_stripe_request, foreign_quotes, has_closed_quote,
@@ -21,13 +23,15 @@ use crate::types::ids::{CustomOrderId, CustomOrderKey, ImageId, OrderId};
 macro_rules! columns {
     () => {
         concat!(
-            "id, number, status, name, email, description, colors, order_id, created_at, updated_at, ",
+            "id, number, status, name, email, description, colors, order_id, created_at, updated_at, erased_at, ",
             crate::review_items::open_column!(
                 "r.custom_order_id = custom_orders.id or r.order_id = custom_orders.order_id"
             )
         )
     };
 }
+
+use columns;
 
 /// Inserts a custom order with its images and its first timeline entry in one round trip.
 pub async fn insert(conn: &mut PgConnection, new: &NewCustomOrder) -> Result<CustomOrder> {
@@ -229,8 +233,8 @@ pub async fn search_customers(conn: &mut PgConnection, search: &str) -> Result<V
     let found = sqlx::query_as(
         "select email, name, 'CO-' || number as key, created_at
          from custom_orders
-         where search_fold(name) like search_fold($1)
-            or search_fold(email) like search_fold($1)
+         where erased_at is null
+           and (search_fold(name) like search_fold($1) or search_fold(email) like search_fold($1))
          order by created_at desc
          limit 200",
     )

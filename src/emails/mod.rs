@@ -32,5 +32,5 @@ pub use routes::{
 };
 pub use samples::emails as samples;
 pub use store::{
-    EmailFilter, EmailRow, EmailState, Source, count_failed, find, list, queue, withdraw,
+    EmailFilter, EmailRow, EmailState, Source, count_failed, erase, find, list, queue, withdraw,
 };

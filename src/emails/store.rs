@@ -1,5 +1,9 @@
 //! SQL of emails.
 
+mod erasure;
+
+pub use erasure::erase;
+
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};

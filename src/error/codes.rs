@@ -202,6 +202,8 @@ codes! {
             NotWithdrawable = "not_withdrawable",
             /// The order or custom order is not paid.
             NotPaid = "not_paid",
+            /// Something of the customer's is not over yet, so their data cannot be deleted.
+            CustomerActive = "customer_active",
             /// The order or custom order is not shipped.
             NotShipped = "not_shipped",
             /// Several review items are open, and each is resolved by its id.

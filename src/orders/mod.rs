@@ -5,6 +5,7 @@ mod browse;
 mod carriers;
 mod cart;
 mod copied;
+mod customer_data;
 mod customers;
 pub mod disputes;
 mod email_data;
@@ -27,6 +28,7 @@ pub use admin_routes::router;
 pub use browse::{OrderTab, browse, count_to_do};
 pub use carriers::{CARRIERS, Carrier, recognize, usual_tracking_page};
 pub use cart::Cart;
+pub use customer_data::{customer_note, erase_customer, lock_of_customer, write_customer_note};
 pub use customers::{
     CorrectedAddress, CorrectedCustomer, CustomerCorrection, correct_customer, in_words,
 };
@@ -239,6 +241,8 @@ pub struct Order {
     /// The time from which it is to be shipped after all, where a refund of all of its money failed: its pieces may be with
     /// somebody else by now.
     pub refund_failed_at: Option<DateTime<Utc>>,
+    /// Deletion of the customer's data, on their request.
+    pub erased_at: Option<DateTime<Utc>>,
     /// Columns of the customer's data that somebody corrected.
     #[serde(skip)]
     pub corrected: Vec<String>,
@@ -309,6 +313,7 @@ impl Order {
             paid_at: _,
             processing_since: _,
             refund_failed_at: _,
+            erased_at: _,
             corrected: _,
             payment_unrecorded: _,
         } = self;

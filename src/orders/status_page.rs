@@ -136,7 +136,8 @@ async fn find(
     if !PAGE.admits(app, id, token) {
         return Ok(None);
     }
-    let Some(order) = store::find(conn, id).await? else {
+    let order = store::find(conn, id).await?;
+    let Some(order) = order.filter(|order| order.erased_at.is_none()) else {
         return Ok(None);
     };
     let lines = store::lines(conn, id).await?;

@@ -1,9 +1,11 @@
 //! SQL of orders.
 
+mod customer_data;
 mod lines;
 mod lists;
 mod settlement;
 
+pub use customer_data::{customer_note, erase_customer, lock_of_customer, set_customer_note};
 pub use lines::{
     Restock, count_shipments, count_since_shipped, delete_shipment, find_restock, find_shipment,
     held_lines, insert_restock, insert_shipment, last_carrier, lines, not_returned, order_lines,
@@ -34,7 +36,8 @@ macro_rules! columns {
         concat!(
             "id, number, status, channel, is_custom_order, currency, subtotal, discount, shipping, tax, total, refunded,
              payment_method, email, customer_name, phone, shipping_name, shipping_address, shipping_zone, outside_zone,
-             dispute, created_at, paid_at, processing_since, refund_failed_at, corrected, payment_unrecorded, ",
+             dispute, created_at, paid_at, processing_since, refund_failed_at, erased_at, corrected,
+             payment_unrecorded, ",
             crate::review_items::open_column!("r.order_id = orders.id")
         )
     };

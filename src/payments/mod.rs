@@ -29,7 +29,7 @@ pub use copied::{AskedSessions, ask_copied_sessions, read_copied_refunds};
 pub use countries::country_warning;
 pub use events::{process_stored, run_again};
 pub use reconcile::{CheckoutSweep, Reconciled, reconcile, sweep};
-pub use redaction::redact_events;
+pub use redaction::{redact_events, redact_events_of};
 pub use refunds::{
     NewRefund, RefundSubject, find_subject, read_refunds, refund, refundable,
     retry as retry_refund, send_refund,

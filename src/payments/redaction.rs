@@ -6,6 +6,7 @@ use sqlx::PgConnection;
 use crate::app::App;
 use crate::error::Result;
 use crate::stripe;
+use crate::types::ids::{CustomOrderId, OrderId};
 
 /// Events per transaction.
 const BATCH: i64 = 200;
@@ -92,7 +93,53 @@ async fn redact_batch(conn: &mut PgConnection, days: i32) -> Result<u64> {
     .bind(UNREADABLE_TYPE)
     .fetch_all(&mut *conn)
     .await?;
-    let (ids, payloads): (Vec<String>, Vec<String>) = old
+    redact(conn, old).await
+}
+
+/// Redacts the events about the payments of these orders and custom orders. Those that wait to be processed keep their data
+/// until then.
+///
+/// # Errors
+/// Database errors only.
+pub async fn redact_events_of(
+    conn: &mut PgConnection,
+    orders: &[OrderId],
+    custom_orders: &[CustomOrderId],
+) -> Result<()> {
+    let about: Vec<(String, String)> = sqlx::query_as(
+        "with named as (
+             select session_id as id
+             from checkouts
+             where order_id = any($1)
+               and session_id is not null
+             union
+             select unnest(array[id, session_id])
+             from payments
+             where order_id = any($1)
+                or custom_order_id = any($2)
+             union
+             select link_id
+             from custom_order_quotes
+             where custom_order_id = any($2)
+         )
+         select e.id, e.payload
+         from stripe_events e
+         where e.redacted_at is null
+           and e.status in ('processed', 'ignored')
+           and exists (select from named n where strpos(e.payload, n.id) > 0)
+         order by e.id
+         for update",
+    )
+    .bind(orders)
+    .bind(custom_orders)
+    .fetch_all(&mut *conn)
+    .await?;
+    redact(conn, about).await?;
+    Ok(())
+}
+
+async fn redact(conn: &mut PgConnection, events: Vec<(String, String)>) -> Result<u64> {
+    let (ids, payloads): (Vec<String>, Vec<String>) = events
         .into_iter()
         .map(|(id, payload)| (id, redacted(&payload)))
         .unzip();

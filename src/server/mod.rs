@@ -124,6 +124,7 @@ pub fn router(app: App, pages: Option<Router>) -> Router {
         .merge(images::router())
         .merge(admin::figures::router())
         .merge(admin::customers::router())
+        .merge(admin::erasure::router())
         .merge(system::router())
         .merge(auth::router())
         .split_for_parts();

@@ -4,6 +4,7 @@ mod accounts;
 mod api;
 mod custom_order_list;
 mod custom_orders;
+mod erasure;
 mod every_form;
 mod guessing;
 mod lost_session;

@@ -95,6 +95,14 @@ const TWINS: &[(&str, Result<&str, &str>)] = &[
         "GET /admin/customers/{id}/export",
         Ok("GET /api/admin/customers/{id}"),
     ),
+    (
+        "POST /admin/customers/{id}/note",
+        Ok("PUT /api/admin/customers/{id}/note"),
+    ),
+    (
+        "POST /admin/customers/{id}/erase",
+        Ok("DELETE /api/admin/customers/{id}"),
+    ),
     ("GET /admin/sell", Ok("GET /api/admin/products")),
     ("POST /admin/sell", Ok("POST /api/admin/orders")),
     ("GET /admin/products", Ok("GET /api/admin/products")),

@@ -266,6 +266,18 @@ fn later_routes() -> Vec<(Method, &'static str, Scope, Value)> {
             Value::Null,
         ),
         (
+            Method::DELETE,
+            "/api/admin/customers/{id}",
+            Scope::OrdersRead,
+            Value::Null,
+        ),
+        (
+            Method::PUT,
+            "/api/admin/customers/{id}/note",
+            Scope::OrdersRead,
+            json!({"text": "Likes red."}),
+        ),
+        (
             get.clone(),
             "/api/admin/review-items",
             Scope::OrdersRead,
@@ -463,7 +475,7 @@ fn path_of(route: &str) -> String {
     let id = match route {
         "/api/categories/{id}" => "1",
         route if route.starts_with("/api/admin/orders/") => "SB-1001",
-        "/api/admin/customers/{id}" => "CO-1001",
+        "/api/admin/customers/{id}" | "/api/admin/customers/{id}/note" => "CO-1001",
         route if route.starts_with("/api/admin/custom-orders/") => "CO-1001",
         "/api/admin/emails/{id}" | "/api/admin/emails/{id}/resend" => EMAIL,
         route if route.starts_with("/api/admin/review-items/") => EMAIL,

@@ -135,7 +135,8 @@ async fn with_too_little_a_token_it_is_403_and_nothing_happens() {
     assert_eq!(state(&shop).await, before);
     // The scope asked for is enough by itself, or the routes would be shut for another reason.
     let corrector = shop.admin(&[Scope::OrdersWrite, Scope::OrdersRead]).await;
-    let reader = shop.admin(&[Scope::OrdersRead, Scope::CustomOrders]).await;
+    let scopes = [Scope::OrdersRead, Scope::OrdersWrite, Scope::CustomOrders];
+    let reader = shop.admin(&scopes).await;
     for scope in Scope::ALL {
         let admin = shop.admin(&enough(scope)).await;
         for route in routes()

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use crate::support::Shop;
 
 /// Every route with its methods. What is added to the shop is added here.
-const ROUTES: [(&str, &[&str]); 98] = [
+const ROUTES: [(&str, &[&str]); 99] = [
     ("/api/admin/audit", &["get"]),
     ("/api/admin/categories", &["get", "put"]),
     ("/api/admin/categories/{id}/down", &["post"]),
@@ -80,7 +80,8 @@ const ROUTES: [(&str, &[&str]); 98] = [
     ("/api/admin/review-items/{id}/resolve", &["post"]),
     ("/api/admin/settings", &["get", "put"]),
     ("/api/admin/customers", &["get"]),
-    ("/api/admin/customers/{id}", &["get"]),
+    ("/api/admin/customers/{id}", &["delete", "get"]),
+    ("/api/admin/customers/{id}/note", &["put"]),
     ("/api/admin/dashboard", &["get"]),
     ("/api/admin/tokens", &["get", "post"]),
     ("/api/admin/tokens/{id}/revoke", &["post"]),

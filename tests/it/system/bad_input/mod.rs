@@ -31,7 +31,9 @@ async fn assert_untouched(shop: &Shop) {
 /// A failure tells itself as JSON: a sentence for people, a word for programs. A customer whose link is damaged gets a page.
 fn assert_told(answer: &Answer, what: &str) {
     assert!(answer.status < 500, "{what}: {answer:?}");
-    let is_link = what.starts_with("GET /api/custom-orders/") && what.contains("text/html");
+    let is_page = ["GET /api/custom-orders/", "GET /api/orders/"];
+    let is_page = is_page.iter().any(|path| what.starts_with(path));
+    let is_link = is_page && what.contains("text/html");
     if is_link && answer.header("content-type").starts_with("text/html") {
         assert_eq!(answer.status, 404, "{what}: {answer:?}");
         assert!(answer.text.contains("<h1>"), "{what}: {answer:?}");
