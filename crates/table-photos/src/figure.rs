@@ -44,6 +44,12 @@ const RINGING: f32 = 0.25;
 /// Half the width of the seams between the outermost beads, in usual widths.
 const SEAM: f32 = 0.015;
 
+/// Evidence over the usual one of a piece up to which a pixel may be the board between two pieces.
+const SHARE_SHADED: f32 = 0.3;
+
+/// Widest strip of a neighbor with the gap before it, in usual widths.
+const WIDEST_SLIVER: f32 = 0.2;
+
 /// Radius of opening that takes off a neighbor's spikes, in usual widths.
 const SPIKE: f32 = 0.045;
 
@@ -56,6 +62,8 @@ pub(crate) struct Figure {
     pub frame: Frame,
     pub mask: Mask,
     evidence: Grid<f32>,
+    /// Evidence by color alone.
+    color: Grid<f32>,
     /// Lightness over that of the board.
     light: Grid<f32>,
     /// Places that other pieces hold.
@@ -79,7 +87,7 @@ pub(crate) struct Scene<'a> {
 }
 
 impl Scene<'_> {
-    /// Whether a part may belong to a piece beside it: it is small, and not cut off by the border, where it would belong
+    /// Tells if a part may belong to a piece beside it: it is small, and not cut off by the border, where it would belong
     /// to a piece out there.
     fn is_loose(&self, part: &Part) -> bool {
         part.measures.area < 0.3 * self.usual.area && self.copy.border_length(&part.outline) == 0.0
@@ -98,10 +106,14 @@ impl Figure {
             outline.iter().map(|&point| frame.inner(point)).collect()
         };
         let ringing = (RINGING * bead_roughness(scene, part)).max(1.0);
+        let color = Grid::from_fn(width, height, |x, y| {
+            let place = frame.outer(Point::new(x as f32 + 0.5, y as f32 + 0.5));
+            scene.evidence.color.between(place.x, place.y)
+        });
         let evidence = Grid::from_fn(width, height, |x, y| {
             let place = frame.outer(Point::new(x as f32 + 0.5, y as f32 + 0.5));
             let rough = scene.evidence.rough.between(place.x, place.y) / ringing;
-            scene.evidence.color.between(place.x, place.y).max(rough)
+            color.at(x, y).max(rough)
         });
         let light = Grid::from_fn(width, height, |x, y| {
             let place = frame.outer(Point::new(x as f32 + 0.5, y as f32 + 0.5));
@@ -122,6 +134,7 @@ impl Figure {
             kept: foreign.map(|_| false),
             frame,
             evidence,
+            color,
             light,
             foreign,
             usual: scene.usual,
@@ -130,6 +143,9 @@ impl Figure {
 
     /// Tidies the outline. `is_cut`: a neighbor was cut off.
     pub fn tidy(&mut self, scene: &Scene<'_>, is_cut: bool) {
+        if is_cut {
+            self.drop_slivers();
+        }
         self.take_small_regions(scene);
         hood::take(self, scene);
         self.fill();
@@ -159,6 +175,40 @@ impl Figure {
             Some((y, (first, last + 1)))
         };
         (0..self.mask.height).filter_map(ends).collect()
+    }
+
+    /// Drops strips of neighbors along a side, beyond a gap in which the board shows or hanging on by a few beads.
+    fn drop_slivers(&mut self) {
+        // By color alone: roughness reaches over narrow gaps.
+        let places = self.mask.values.iter().zip(&self.color.values);
+        let inside = places.filter(|(is_inside, _)| **is_inside);
+        let usual = median(&mut inside.map(|(_, evidence)| *evidence).collect::<Vec<f32>>());
+        // Between pieces the board lies in the deepest shadow.
+        let least = f32::max(PEELED, SHARE_SHADED * usual);
+        let solid = Grid::from_fn(self.mask.width, self.mask.height, |x, y| {
+            self.mask.at(x, y) && self.color.at(x, y) > least
+        });
+        let radius = SPIKE * self.usual.width;
+        let core = solid.filled().opened(radius).largest_region();
+        let near = core.dilated(radius + 1.0);
+        let rest = Grid::from_fn(self.mask.width, self.mask.height, |x, y| {
+            self.mask.at(x, y) && !near.at(x, y)
+        });
+        for region in rest.regions() {
+            let extent = |place: &dyn Fn(usize) -> usize| {
+                let places = || region.iter().map(|&index| place(index));
+                let (least, most) = (places().min(), places().max());
+                (most.unwrap_or_default() - least.unwrap_or_default()) as f32
+            };
+            let width = extent(&|index| index % self.mask.width);
+            let length = extent(&|index| index / self.mask.width);
+            // Heads, and beads in the board's color, are wider or shorter.
+            if width < WIDEST_SLIVER * self.usual.width && length > 2.0 * width {
+                for index in region {
+                    self.mask.values[index] = false;
+                }
+            }
+        }
     }
 
     /// Takes in small regions beyond an end, where a head would be: a hood beyond a collar in the board's color.

@@ -111,11 +111,13 @@ fn fit(figure: &Figure, scene: &Scene<'_>, end: &End, (left, body): (f32, f32)) 
             clearness,
         ))
     };
-    let (from, to, sides) = edges(&columns)?;
+    let is_hood = |&(from, to, _): &(usize, usize, f32)| {
+        WIDTHS.contains(&((to + 1).saturating_sub(from) as f32 / body))
+    };
+    let (from, to, sides) = edges(&columns)
+        .filter(is_hood)
+        .or_else(|| inner_edges(&columns, scene.evidence.edge, is_hood))?;
     let hood = (first + from)..(first + to + 1);
-    if !WIDTHS.contains(&(hood.len() as f32 / body)) {
-        return None;
-    }
     let inset = hood.len() / 8;
     let rows: Vec<f32> = (0..(HEIGHTS.end * body) as usize + 4)
         .map_while(|row| {
@@ -131,6 +133,27 @@ fn fit(figure: &Figure, scene: &Scene<'_>, end: &End, (left, body): (f32, f32)) 
         height: top,
         clearness: sides + clearness,
     })
+}
+
+/// The clearest two edges of a profile that may be those of a hood: beside it lie the shadows of neighbors.
+fn inner_edges(
+    profile: &[f32],
+    least: f32,
+    is_hood: impl Fn(&(usize, usize, f32)) -> bool,
+) -> Option<(usize, usize, f32)> {
+    let bends: Vec<f32> = (0..profile.len()).map(|at| bend(profile, at)).collect();
+    let is_edge = |&at: &usize| {
+        let around = &bends[at.saturating_sub(2)..(at + 3).min(bends.len())];
+        bends[at] > least && around.iter().all(|&other| other <= bends[at])
+    };
+    let places: Vec<usize> = (0..bends.len()).filter(is_edge).collect();
+    let pairs = places
+        .iter()
+        .flat_map(|&from| places.iter().map(move |&to| (from, to)));
+    pairs
+        .map(|(from, to)| (from, to, bends[from].min(bends[to])))
+        .filter(is_hood)
+        .max_by(|a, b| a.2.total_cmp(&b.2))
 }
 
 /// A profile in which places without a value, those of other pieces, have that of the one before, or of the first one.
@@ -154,21 +177,26 @@ fn rows_beyond(figure: &Figure, end: &End) -> usize {
 }
 
 fn add(figure: &mut Figure, end: &End, hood: &Hood, body: f32) {
-    let height = match rows_beyond(figure, end) {
-        // A head that is there is as high as it is: what lies beyond it is none of it.
-        rows if rows as f32 > HEAD_ROWS * body => hood.height.min(rows + 2),
-        _ => hood.height,
+    let places = |height: usize| -> Vec<(usize, usize)> {
+        (0..height)
+            .filter_map(|row| end.beyond(row, figure.mask.height))
+            .flat_map(|y| hood.columns.clone().map(move |x| (x, y)))
+            .filter(|&(x, y)| !figure.foreign.at(x, y))
+            .collect()
     };
-    let places: Vec<(usize, usize)> = (0..height)
-        .filter_map(|row| end.beyond(row, figure.mask.height))
-        .flat_map(|y| hood.columns.clone().map(move |x| (x, y)))
-        .filter(|&(x, y)| !figure.foreign.at(x, y))
-        .collect();
-    let known = places
-        .iter()
-        .filter(|&&(x, y)| figure.mask.at(x, y))
-        .count();
-    if known as f32 > COMPLETE * places.len() as f32 {
+    let is_complete = |places: &[(usize, usize)]| {
+        let known = places.iter().filter(|&&(x, y)| figure.mask.at(x, y));
+        known.count() as f32 > COMPLETE * places.len() as f32
+    };
+    // A head that is there is as high as it is: what lies beyond it is none of it.
+    let rows = rows_beyond(figure, end);
+    let has_head = rows as f32 > HEAD_ROWS * body
+        || rows as f32 > HEIGHTS.start * body && is_complete(&places(rows));
+    let places = places(match has_head {
+        true => hood.height.min(rows + 2),
+        false => hood.height,
+    });
+    if is_complete(&places) {
         return;
     }
     for (x, y) in places {
