@@ -76,17 +76,17 @@ impl std::error::Error for Problem {}
 pub struct Piece {
     /// The outline in pixels of the photograph, clockwise on the screen.
     pub outline: Vec<Point>,
-    /// Whether all of it is in the picture.
+    /// True if all of it is in the picture.
     pub is_whole: bool,
     /// Direction of the head in degrees clockwise; 0 is up. From −180 to 180.
     pub head_degrees: f32,
-    /// Whether the other end may be the head.
+    /// True if the other end may be the head.
     pub is_head_doubtful: bool,
     /// The model, if it can be told.
     pub size: Option<Size>,
     /// Height along the axis in pixels of the photograph.
     pub height: f32,
-    /// What its back, or its front, is found by.
+    /// The look by which its back, or its front, is found.
     pub look: Look,
 }
 
@@ -294,12 +294,12 @@ fn sharpness(scene: &Scene<'_>, found: &[Found]) -> f32 {
     percentile(&mut found.iter().map(rough).collect::<Vec<f32>>(), 0.5)
 }
 
-/// Whether an outline touches the border of the photograph with more than something thin.
+/// Tells if an outline touches the border of the photograph with more than something thin.
 fn is_cut_off(copy: &WorkingCopy, outline: &[Point], usual: UsualSize) -> bool {
     copy.border_length(outline) > 0.12 * usual.width
 }
 
-/// Whether a tidied outline is that of a piece.
+/// Tells if a tidied outline is that of a piece.
 fn is_piece(scene: &Scene<'_>, outline: &[Point], is_whole: bool) -> bool {
     let measures = Measures::of(outline);
     let size = measures.area / scene.usual.area;

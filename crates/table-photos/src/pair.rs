@@ -31,7 +31,7 @@ pub struct Pair {
     pub front: usize,
     /// Index of the back.
     pub back: usize,
-    /// Whether no other pair of either piece comes near.
+    /// True if no other pair of either piece comes near.
     pub is_sure: bool,
     /// Difference in look; 0 is none.
     pub cost: f32,

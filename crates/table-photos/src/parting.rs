@@ -34,11 +34,11 @@ const HEADLESS: f32 = 2.35;
 pub(crate) struct Part {
     pub outline: Vec<Point>,
     pub measures: Measures,
-    /// Whether it was cut from something.
+    /// True if it was cut from something.
     pub is_cut: bool,
 }
 
-/// What tells where pieces touch.
+/// Everything that tells at which line pieces touch.
 pub(crate) struct Parting<'a> {
     pub usual: UsualSize,
     pub copy: &'a WorkingCopy,
@@ -250,7 +250,7 @@ impl Parting<'_> {
         size * ramp(measures.fill, 0.66, 0.82) * ramp(measures.solidity, 0.8, 0.93)
     }
 
-    /// How clearly the photograph shows a seam along a line, from 0 to 1: the board between the pieces, a dark line, or
+    /// Clearness of a seam along a line in the photograph, from 0 to 1: the board between the pieces, a dark line, or
     /// a step of color.
     fn seam(&self, from: Point, to: Point) -> f32 {
         let length = to.minus(from).length();
@@ -304,7 +304,7 @@ fn ramp(value: f32, from: f32, to: f32) -> f32 {
     ((value - from) / (to - from)).clamp(0.0, 1.0)
 }
 
-/// Whether both parts of a cut have an area.
+/// Tells if both parts of a cut have an area.
 fn is_cut(outline: &[Point], cut: Cut) -> bool {
     let apart = cut.from.abs_diff(cut.to);
     apart > 2 && apart < outline.len() - 2
@@ -348,7 +348,7 @@ fn leaves_at(outline: &[Point], from: usize, direction: Point) -> Option<usize> 
     is_cut(outline, Cut { from, to }).then_some(to)
 }
 
-/// Whether a cut lies inside of the outline.
+/// Tells if a cut lies inside of the outline.
 fn is_inside(outline: &[Point], cut: Cut) -> bool {
     let (from, to) = (outline[cut.from], outline[cut.to]);
     let along = to.minus(from);

@@ -20,7 +20,7 @@ const GRAY: f32 = 0.035;
 /// The head of a piece.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Head {
-    /// Whether it is at the upper end of the figure's frame.
+    /// True if it is at the upper end of the figure's frame.
     pub is_up: bool,
     pub is_doubtful: bool,
 }

@@ -25,7 +25,7 @@ const LIGHT: (f32, f32) = (0.6, 1.7);
 /// Distance of two boards' chroma from which they are two boards, and say nothing about the light.
 const OTHER_BOARD: f32 = 0.06;
 
-/// What the gaps are measured on, in a light that both pieces share.
+/// Measures of a look from which gaps are computed, in a light that both pieces share.
 pub(crate) struct Features {
     grid: Grid<Lab>,
     histogram: Vec<f32>,
@@ -217,7 +217,7 @@ fn root_mean_square(one: &[f32], other: &[f32]) -> f32 {
     (squares.sum::<f32>() / one.len() as f32).sqrt()
 }
 
-/// How much the beadwork is like itself further down, by lag.
+/// Likeness of the beadwork to itself further down, by lag.
 fn repeats(grid: &Grid<Lab>) -> [f32; LAGS] {
     let middle = mean(&grid.values);
     let deviation = |x: usize, y: usize| grid.at(x, y).minus(middle);

@@ -121,7 +121,7 @@ impl Window {
     }
 }
 
-/// How much of each pixel the piece covers.
+/// Share of each pixel that the piece covers.
 fn alpha(inside: &Mask, outer: &Mask, inner: &Mask, evidence: &Grid<f32>, pixel: f32) -> Grid<f32> {
     let share = |value: bool| f32::from(u8::from(value));
     let soft = inside

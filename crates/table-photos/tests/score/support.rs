@@ -387,7 +387,7 @@ fn overlap(photo: &TruePhoto, truth: &TruePiece, found: &Piece) -> f64 {
     both as f64 / f64::from(either.max(1) as u32)
 }
 
-/// Where a polygon crosses a row.
+/// Places at which a polygon crosses a row.
 fn crossings(polygon: &[[f64; 2]], y: f64) -> Vec<f64> {
     let edges = polygon.iter().zip(polygon.iter().cycle().skip(1));
     edges
