@@ -13,7 +13,8 @@ use crate::admin::figures;
 use crate::app::App;
 use crate::error::Result;
 use crate::http::Query;
-use crate::orders::{BestSeller, Sales};
+use crate::orders::{BestCategory, BestSeller, Conversion, Sales};
+use crate::payments::Refunded;
 use crate::products::RunningOut;
 use crate::review_items::ReviewItem;
 use crate::types::money::Cents;
@@ -30,14 +31,40 @@ struct DashboardPage<'a> {
     chart: Chart,
     first_day: String,
     last_day: String,
+    /// Currency of the chart.
+    currency: String,
     /// Text alternative of the chart.
     summary: String,
+    /// Days or weeks with sales, the latest first: for those who cannot read the chart.
+    sold: Vec<Sold>,
     best_sellers: Vec<BestSeller>,
+    best_categories: Vec<BestCategory>,
+    conversion: Conversion,
+    refunds: Vec<Refunded>,
     running_out: Vec<RunningOut>,
 }
 
 impl DashboardPage<'_> {
+    const WIDTH: i64 = chart::WIDTH;
     const HEIGHT: i64 = chart::HEIGHT;
+    const PERIODS: [(i32, &'static str); 4] = [
+        (7, "7 days"),
+        (30, "30 days"),
+        (90, "90 days"),
+        (figures::LONGEST, "Year"),
+    ];
+
+    /// Share of the checkouts that were paid, in percent.
+    fn percent_paid(&self) -> i64 {
+        self.conversion.paid * 100 / self.conversion.checkouts.max(1)
+    }
+}
+
+/// What was sold in a day or a week.
+struct Sold {
+    when: String,
+    orders: i64,
+    amount: Cents,
 }
 
 /// Tasks of one kind that are waiting for the owner.
@@ -83,10 +110,9 @@ struct PeriodTakings {
 
 /// `GET /admin`
 pub async fn show(State(app): State<App>, context: AdminContext, query: Query) -> Result<Response> {
-    let days: i32 = match query.get("days") {
-        Some("90") => 90,
-        _ => 30,
-    };
+    let wanted = query.get("days").and_then(|days| days.parse().ok());
+    let is_offered = |days: &i32| DashboardPage::PERIODS.iter().any(|(one, _)| one == days);
+    let days = wanted.filter(is_offered).unwrap_or(30);
     let mut conn = app.db.acquire().await?;
     let found = figures::look(&mut conn, &app.config, days, context.is_owner()).await?;
     let to_do = tasks(&found.to_do);
@@ -104,19 +130,29 @@ pub async fn show(State(app): State<App>, context: AdminContext, query: Query) -
     .map(|(name, from)| takings(name, &sales, from, &currency))
     .into();
     let shown = takings_of(&sales, first, &currency);
+    let sold = sold(&sales, (first, today), &currency);
     let page = DashboardPage {
         context: &context,
         to_do,
         review_items: found.review_items,
         days,
         takings,
-        chart: draw(&sales, first, today, &currency),
-        first_day: first.format("%-d %b").to_string(),
-        last_day: today.format("%-d %b").to_string(),
+        chart: draw(&sold, &currency),
+        first_day: first.format("%b %-d").to_string(),
+        last_day: today.format("%b %-d").to_string(),
         summary: format!(
-            "Revenue of each of the last {days} days, {} in total.",
+            "Revenue of the last {days} days, {} in total.",
             shown.in_currency(&currency)
         ),
+        sold: sold
+            .into_iter()
+            .rev()
+            .filter(|one| one.orders > 0)
+            .collect(),
+        best_categories: found.best_categories,
+        conversion: found.conversion,
+        refunds: found.refunds,
+        currency,
         best_sellers: found.best_sellers,
         running_out: found.running_out,
     };
@@ -220,25 +256,51 @@ fn takings(name: &'static str, sales: &[Sales], from: NaiveDate, main: &str) -> 
     }
 }
 
-fn draw(sales: &[Sales], first: NaiveDate, last: NaiveDate, currency: &str) -> Chart {
-    let of_day = |day: NaiveDate| {
-        let sold = sales
-            .iter()
-            .find(|sold| sold.day == day && sold.currency == currency);
-        let (takings, orders) = sold.map_or((Cents::ZERO, 0), |sold| (sold.takings, sold.orders));
-        let orders = match orders {
+/// Sales of each day in one currency, or of each week where that is more than a quarter of a year.
+fn sold(sales: &[Sales], (first, last): (NaiveDate, NaiveDate), currency: &str) -> Vec<Sold> {
+    let is_by_week = (last - first).num_days() > 92;
+    let step = if is_by_week { 7 } else { 1 };
+    // The last week ends today.
+    let ends = std::iter::successors(Some(last), |end| end.checked_sub_days(Days::new(step)));
+    let spans = ends.take_while(|end| *end >= first).map(|end| {
+        let begin = (end - Days::new(step - 1)).max(first);
+        let mut span = Sold {
+            when: match is_by_week {
+                true => format!("{} to {}", begin.format("%b %-d"), end.format("%b %-d")),
+                false => end.format("%a, %b %-d").to_string(),
+            },
+            orders: 0,
+            amount: Cents::ZERO,
+        };
+        let is_in = |day: &&Sales| (begin..=end).contains(&day.day) && day.currency == currency;
+        for day in sales.iter().filter(is_in) {
+            span.orders += day.orders;
+            span.amount = span.amount.plus(day.takings).unwrap_or(span.amount);
+        }
+        span
+    });
+    let mut spans: Vec<Sold> = spans.collect();
+    spans.reverse();
+    spans
+}
+
+impl Sold {
+    fn orders_in_words(&self) -> String {
+        match self.orders {
             0 => "no orders".to_owned(),
             1 => "1 order".to_owned(),
             orders => format!("{orders} orders"),
-        };
-        let title = format!(
-            "{}: {}, {orders}",
-            day.format("%a %-d %b"),
-            takings.in_currency(currency)
-        );
-        (takings.0, title)
-    };
-    Chart::new(first.iter_days().take_while(|day| *day <= last).map(of_day))
+        }
+    }
+}
+
+fn draw(sold: &[Sold], currency: &str) -> Chart {
+    let values = sold.iter().map(|one| {
+        let amount = one.amount.in_currency(currency);
+        let title = format!("{}: {amount}, {}", one.when, one.orders_in_words());
+        (one.amount.0, title)
+    });
+    Chart::new(values, |value| Cents(value).in_currency(currency))
 }
 
 #[cfg(test)]
@@ -259,8 +321,14 @@ mod tests {
         let takings = takings("7 days", &sales, from, "usd");
         assert_eq!(takings.amounts, ["$47.00", "3.00 EUR"]);
         assert_eq!(takings.orders, 4);
-        let chart = draw(&sales, sales[0].day, from, "usd");
+        let days = sold(&sales, (sales[0].day, from), "usd");
+        let chart = draw(&days, "usd");
         assert_eq!(chart.bars.len(), 2);
-        assert_eq!(chart.bars[1].title, "Mon 2 Nov: $47.00, 2 orders");
+        assert_eq!(chart.bars[1].title, "Mon, Nov 2: $47.00, 2 orders");
+        let year = (from - Days::new(364), from);
+        let weeks = sold(&sales, year, "usd");
+        assert_eq!(weeks.len(), 53);
+        assert_eq!(weeks[52].when, "Oct 27 to Nov 2");
+        assert_eq!((weeks[52].orders, weeks[52].amount), (4, Cents(4800)));
     }
 }

@@ -14,7 +14,8 @@ use crate::auth::{Admin, Scope};
 use crate::config::Config;
 use crate::error::{Error, ErrorBody, FieldError, Result};
 use crate::http::{Json, Query};
-use crate::orders::{self, BestSeller, Sales};
+use crate::orders::{self, BestCategory, BestSeller, Conversion, Sales};
+use crate::payments::Refunded;
 use crate::products::{self, RunningOut};
 use crate::review_items::{self, ReviewItem};
 use crate::types::money::Cents;
@@ -32,7 +33,7 @@ const NAMES: i64 = 5;
 const REVIEW_ITEMS: i64 = 10;
 
 /// Longest reporting period, in days.
-pub const LONGEST: i32 = 90;
+pub const LONGEST: i32 = 365;
 
 /// Tasks that are waiting for the owner.
 #[derive(Clone, Copy, Debug, Serialize, ToSchema)]
@@ -66,10 +67,13 @@ pub struct Figures {
     pub time_zone: Tz,
     /// Current date in the shop's time zone.
     pub today: NaiveDate,
-    /// Sales of the last ninety days, without days that had none.
+    /// Sales of the last year, without days that had none.
     pub sales: Vec<Sales>,
-    /// Best sellers of the requested period.
+    /// Best sellers of the requested period, as the three below.
     pub best_sellers: Vec<BestSeller>,
+    pub best_categories: Vec<BestCategory>,
+    pub conversion: Conversion,
+    pub refunds: Vec<Refunded>,
     pub running_out: Vec<RunningOut>,
 }
 
@@ -110,6 +114,9 @@ pub async fn look(
         today: Utc::now().with_timezone(&zone).date_naive(),
         sales: orders::sales_by_day(conn, zone, LONGEST).await?,
         best_sellers: orders::best_sellers(conn, zone, days, NAMES).await?,
+        best_categories: orders::best_categories(conn, zone, days, NAMES).await?,
+        conversion: orders::conversion(conn, zone, days).await?,
+        refunds: payments::refunded_lately(conn, zone, days).await?,
         running_out: products::running_out(conn, settings.low_stock, NAMES).await?,
     })
 }
@@ -156,13 +163,17 @@ struct DashboardView {
     today: NaiveDate,
     time_zone: &'static str,
     to_do: ToDo,
-    /// Revenue of today, and of the last 7, 30 and 90 days.
+    /// Revenue of today, and of the last 7, 30, 90 and 365 days.
     takings: Vec<Period>,
-    /// Number of days that the three lists below cover.
+    /// Number of days that all below covers, except for what is running out.
     days: i32,
     /// Oldest first, without days that had no sales.
     sales: Vec<Sales>,
     best_sellers: Vec<BestSeller>,
+    best_categories: Vec<BestCategory>,
+    conversion: Conversion,
+    /// Refunds of sales, by currency.
+    refunds: Vec<Refunded>,
     running_out: Vec<RunningOut>,
 }
 
@@ -181,7 +192,7 @@ struct Period {
     path = "/api/admin/dashboard",
     tag = "reports",
     security(("bearer" = [])),
-    params(("days" = Option<i32>, Query, description = "1 to 90, 30 by default", minimum = 1, maximum = 90)),
+    params(("days" = Option<i32>, Query, description = "1 to 365, 30 by default", minimum = 1, maximum = 365)),
     responses(
         (status = 200, body = DashboardView),
         (status = 400, body = ErrorBody),
@@ -200,7 +211,7 @@ async fn show(State(app): State<App>, admin: Admin, query: Query) -> Result<Json
     let with_system = admin.may(Scope::System).is_ok();
     let mut conn = app.db.acquire().await?;
     let found = look(&mut conn, &app.config, days, with_system).await?;
-    let takings = [1, 7, 30, LONGEST].map(|days| Period {
+    let takings = [1, 7, 30, 90, LONGEST].map(|days| Period {
         days,
         takings: found.takings_since(found.first_of(days)),
     });
@@ -217,6 +228,9 @@ async fn show(State(app): State<App>, admin: Admin, query: Query) -> Result<Json
             .filter(|day| day.day >= first)
             .collect(),
         best_sellers: found.best_sellers,
+        best_categories: found.best_categories,
+        conversion: found.conversion,
+        refunds: found.refunds,
         running_out: found.running_out,
     }))
 }

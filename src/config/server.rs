@@ -64,7 +64,8 @@ impl ServerConfig {
         let public_url = own_url(reader, "PUBLIC_URL", production)
             .unwrap_or_else(|| format!("http://{bind_addr}"));
         let frontend_url = own_url(reader, "FRONTEND_URL", production)
-            .unwrap_or_else(|| "http://localhost:8080".to_owned());
+            // The start page stands in for a storefront.
+            .unwrap_or_else(|| public_url.clone());
         ServerConfig {
             bind_addr,
             secret_key: secret_key.map(Secret::new),

@@ -95,7 +95,7 @@ impl ShopConfig {
             logo: reader.text("SHOP_LOGO"),
             color: reader.parsed(
                 "SHOP_COLOR",
-                Color([0xa2, 0x3b, 0x2a]),
+                Color([0xbd, 0x4d, 0x28]),
                 "must be a color, as #bd4d28",
             ),
             quote_valid_days,

@@ -115,7 +115,7 @@ fn settings_of_emails_that_cannot_work_are_named() {
         assert_eq!(field_errors[0].field, name, "{value}");
     }
     assert_eq!(
-        Color::from_str("#A23b2a").map(|c| c.to_string()),
+        Color::from_str("#Bd4d28").map(|c| c.to_string()),
         Ok("#bd4d28".to_owned())
     );
 }

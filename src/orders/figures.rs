@@ -1,4 +1,4 @@
-//! Sales figures by day and by product. Revenue counts on the day of payment, less the money that went back later: in
+//! Sales figures by day, by product and by category, and the share of checkouts that were paid. Revenue counts on the day of payment, less the money that went back later: in
 //! refunds, undone sales and lost disputes. An order whose money all went back is no sale.
 
 use chrono::NaiveDate;
@@ -93,4 +93,68 @@ pub async fn best_sellers(
     .fetch_all(conn)
     .await?;
     Ok(sellers)
+}
+
+/// A category by the pieces sold of it.
+#[derive(Clone, Debug, Serialize, sqlx::FromRow, ToSchema)]
+pub struct BestCategory {
+    /// Present name of the category. Null for products without one.
+    pub name: Option<String>,
+    pub pieces: i64,
+}
+
+/// Categories with the most pieces sold in the last `days` days, counted as in [`best_sellers`], by the present category of
+/// each product.
+pub async fn best_categories(
+    conn: &mut PgConnection,
+    zone: Tz,
+    days: i32,
+    limit: i64,
+) -> Result<Vec<BestCategory>> {
+    let categories = sqlx::query_as(concat!(
+        "select c.name, sum(l.quantity - l.restocked - l.returned) as pieces
+         from orders o
+         join order_lines l on l.order_id = o.id
+         join products p on p.id = l.product_id
+         left join categories c on c.id = p.category_id
+         where o.paid_at >= ",
+        first_instant!(),
+        "
+           and o.status <> 'refunded'
+           and l.quantity > l.restocked + l.returned
+         group by c.id, c.name
+         order by pieces desc, c.name
+         limit $3"
+    ))
+    .bind(zone.name())
+    .bind(days)
+    .bind(limit)
+    .fetch_all(conn)
+    .await?;
+    Ok(categories)
+}
+
+/// Checkouts that led to a payment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, sqlx::FromRow, ToSchema)]
+pub struct Conversion {
+    /// Checkouts that were begun in the storefront. One that its shopper began again counts once more.
+    pub checkouts: i64,
+    /// Those of them that were paid.
+    pub paid: i64,
+}
+
+/// Checkouts of the last `days` days, today included, in the given time zone.
+pub async fn conversion(conn: &mut PgConnection, zone: Tz, days: i32) -> Result<Conversion> {
+    let conversion = sqlx::query_as(concat!(
+        "select count(*) as checkouts, count(o.paid_at) as paid
+         from orders o
+         where o.channel = 'storefront'
+           and o.created_at >= ",
+        first_instant!()
+    ))
+    .bind(zone.name())
+    .bind(days)
+    .fetch_one(conn)
+    .await?;
+    Ok(conversion)
 }

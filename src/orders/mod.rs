@@ -34,7 +34,10 @@ pub use customers::{
 };
 pub use email_data::{email_data, shipped_email_data};
 pub use export::{export, usual_days};
-pub use figures::{BestSeller, Sales, best_sellers, sales_by_day};
+pub use figures::{
+    BestCategory, BestSeller, Conversion, Sales, best_categories, best_sellers, conversion,
+    sales_by_day,
+};
 pub use placement::{
     CheckoutTerms, Lost, PlacedOrder, Placement, check, place, rebuild, rebuild_unknown, release,
 };

@@ -31,8 +31,8 @@ pub use events::{process_stored, run_again};
 pub use reconcile::{CheckoutSweep, Reconciled, reconcile, sweep};
 pub use redaction::{redact_events, redact_events_of};
 pub use refunds::{
-    NewRefund, RefundSubject, find_subject, read_refunds, refund, refundable,
-    retry as retry_refund, send_refund,
+    NewRefund, RefundSubject, Refunded, find_subject, read_refunds, refund, refundable,
+    refunded_lately, retry as retry_refund, send_refund,
 };
 pub use routes::{own_hold, router};
 pub use states::{EventStatus, PaymentOutcome, RefundState};

@@ -1,10 +1,12 @@
 //! Refunds: planned in the transaction that decides on them, sent by a job until Stripe accepts them (P2), and reported
 //! to order and customer once Stripe has accepted them.
 
+mod figures;
 mod reports;
 mod send;
 mod store;
 
+pub use figures::{Refunded, refunded_lately};
 pub use reports::{apply, charge_refunded, keep, read_refunds, refund_changed, refunded};
 pub use send::send_refund;
 pub use store::list_unsent;

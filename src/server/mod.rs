@@ -2,6 +2,7 @@
 
 mod connections;
 mod load_shedding;
+mod start_page;
 pub mod startup;
 
 pub use connections::serve;
@@ -150,6 +151,9 @@ pub fn router(app: App, pages: Option<Router>) -> Router {
         ))
         .with_state(app.clone())
         .merge(context);
+    if !app.config.is_production() {
+        shop = shop.merge(start_page::router(pages.is_some()).with_state(app.clone()));
+    }
     if let Some(pages) = pages {
         shop = shop.nest("/sandbox", pages);
     }

@@ -47,7 +47,7 @@ async fn today_tells_what_waits_and_what_came_in() {
         "<strong>1</strong> Stripe event failed",
         // Three pieces of $47 and their shipping.
         "<span class=\"amount\">$156.00</span>",
-        "$156.00, 3 orders</title>",
+        "$156.00, 3 orders</text>",
         "<span class=\"name\">Sunrise</span><span class=\"number\">2 left</span>",
     ] {
         assert!(today.contains(part), "{part}: {today}");
@@ -200,4 +200,36 @@ async fn an_order_shows_all_that_is_known_of_it() {
             answer.text
         );
     }
+}
+
+#[tokio::test]
+async fn the_dashboard_draws_the_period_that_is_asked_for_with_its_scale() {
+    let shop = staffed().await;
+    shop.stocks("Sunrise", 3).await;
+    let session = session_of(&shop.shopper().check_out(&[("sunrise", 1)]).await);
+    shop.stripe.pay(&session, card()).await.expect("a payment");
+    shop.deliver().await;
+    let staff = signed_in(&shop, STAFF).await;
+    for (path, bars, period) in [
+        ("/admin", 30, "30 days"),
+        ("/admin?days=7", 7, "7 days"),
+        ("/admin?days=90", 90, "90 days"),
+        ("/admin?days=365", 53, "Year"),
+        ("/admin?days=12", 30, "30 days"),
+    ] {
+        let page = staff.get(path).await.text;
+        assert_eq!(page.matches("<rect class=\"bar\"").count(), bars, "{path}");
+        let current = format!("aria-current=\"true\">{period}</a>");
+        assert!(page.contains(&current), "{path}: {page}");
+        for told in [
+            ">$100.00</text>",
+            ">$50.00</text>",
+            ": $52.00, 1 order</text>",
+            "100 %",
+            "1 of 1",
+        ] {
+            assert!(page.contains(told), "{path}, {told}: {page}");
+        }
+    }
+    shop.run_jobs().await;
 }

@@ -15,7 +15,9 @@ use super::{id_of, sample, shop_at};
 use crate::support::{Mail, MailServer, Shop, session_of};
 
 pub fn branding(settings: &[(&str, &str)]) -> Branding {
-    let settings: HashMap<&str, &str> = settings.iter().copied().collect();
+    let mut all = HashMap::from([("FRONTEND_URL", "http://localhost:8080")]);
+    all.extend(settings.iter().copied());
+    let settings = all;
     let config = Config::read(|name| settings.get(name).map(|value| (*value).to_owned()));
     Branding::new(&config.expect("valid settings")).expect("a house")
 }

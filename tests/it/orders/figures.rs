@@ -204,3 +204,53 @@ async fn a_period_begins_with_its_first_day_where_the_shop_is() {
     assert_eq!(stall.pieces(8).await, 3);
     assert_eq!(stall.pieces(6).await, Value::Null);
 }
+
+#[tokio::test]
+async fn a_period_tells_how_many_checkouts_were_paid_what_was_refunded_and_which_categories_sold() {
+    let stall = Stall::open().await;
+    let category = stall.shop.admin(&[Scope::Catalog]).await;
+    let category = category
+        .post("/api/categories/", &json!({"name": "Rain"}))
+        .await;
+    let id = category.json["id"].as_i64().expect("an id");
+    sqlx::query("update products set category_id = $1")
+        .bind(id)
+        .execute(&stall.shop.db)
+        .await
+        .expect("a category");
+    let nothing = stall.today(30).await;
+    assert_eq!(nothing["conversion"], json!({"checkouts": 0, "paid": 0}));
+    assert_eq!(
+        (&nothing["refunds"], &nothing["best_categories"]),
+        (&json!([]), &json!([]))
+    );
+    stall.sells().await;
+    stall.sells().await;
+    // Begun, and not paid; a sale in person is no checkout.
+    stall.shop.shopper().check_out(&[(&stall.piece, 1)]).await;
+    stall.sells_in_person().await;
+    stall.refund("SB-1001", &json!({"amount": 1000})).await;
+    stall.refund("SB-1001", &json!({"amount": 500})).await;
+    let view = stall.today(30).await;
+    assert_eq!(view["conversion"], json!({"checkouts": 3, "paid": 2}));
+    assert_eq!(
+        view["refunds"],
+        json!([{"currency": "usd", "refunds": 2, "amount": 1500}])
+    );
+    assert_eq!(
+        view["best_categories"],
+        json!([{"name": "Rain", "pieces": 4}])
+    );
+
+    // Both are counted on the shop's days.
+    sqlx::raw_sql(
+        "update stripe_refunds set created_at = now() - interval '9 days';
+         update orders set created_at = now() - interval '9 days' where number = 1001;",
+    )
+    .execute(&stall.shop.db)
+    .await
+    .expect("another time");
+    let week = stall.today(7).await;
+    assert_eq!(week["conversion"], json!({"checkouts": 2, "paid": 1}));
+    assert_eq!(week["refunds"], json!([]));
+}

@@ -70,12 +70,12 @@ async fn a_newcomer_sells_a_piece_and_the_order_outlives_a_kill() {
     let detail = format!("/api/products/{piece}/");
     assert_eq!(client.get(&detail).await.json["inventory_count"], count - 1);
     let emails = home.dir.join("data/mail");
-    until("the email is written", async || {
-        !Mail::in_folder(&emails).is_empty()
-    })
-    .await;
-    let email = Mail::in_folder(&emails).remove(0);
-    assert_eq!(email.subject, "Order Confirmation - Spirit Beads");
+    let confirmation = || {
+        let mut emails = Mail::in_folder(&emails).into_iter();
+        emails.find(|email| email.subject == "Order Confirmation - Spirit Beads")
+    };
+    until("the email is written", async || confirmation().is_some()).await;
+    let email = confirmation().expect("an email");
     assert_eq!(email.inside.len(), 1, "with the piece's image");
 
     // The owner was made with the shop, and comes in with the password that was shown.

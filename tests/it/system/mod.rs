@@ -12,4 +12,5 @@ mod migrations;
 mod poolers;
 mod rate_limits;
 mod snapshots;
+mod start_page;
 mod texts;

@@ -125,6 +125,10 @@ impl Shop {
             ("STRIPE_API_URL".to_owned(), stripe_url),
             ("STRIPE_TIMEOUT_SECONDS".to_owned(), "4".to_owned()),
             (
+                "FRONTEND_URL".to_owned(),
+                "http://localhost:8080".to_owned(),
+            ),
+            (
                 "MEDIA_URL".to_owned(),
                 database.folder().join("media").display().to_string(),
             ),
