@@ -14,6 +14,13 @@ pub(super) fn is_slug(text: &str) -> bool {
         })
 }
 
+/// Reports whether the text may be a slug that was copied from another shop. A catalog file may have such slugs, or an export
+/// of them could not be imported; new ones are stricter.
+pub(super) fn is_copied_slug(text: &str) -> bool {
+    let is_odd = |c: char| c.is_whitespace() || c.is_control() || c == '/';
+    (1..=MAX_SLUG).contains(&text.chars().count()) && !text.contains(is_odd)
+}
+
 /// Makes a slug from a name. If it is in use, -2, -3 and so on is appended.
 pub(super) fn free_slug(name: &str, fallback: &str, is_taken: impl Fn(&str) -> bool) -> String {
     let stem = stem(name, fallback);

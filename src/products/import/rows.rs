@@ -11,6 +11,7 @@ use crate::products::fields::{
     CategoryKey, FieldReader, Parsed, Write, image, or_null, product_id, stripe_id, text, whole,
 };
 use crate::products::input::{ProductInput, READ_ONLY, product_fields, read_images, read_stock};
+use crate::products::slugs::{is_copied_slug, is_slug};
 use crate::types::money::Currency;
 
 /// A valid row with the prefix of its field errors: `products[3].`
@@ -35,15 +36,17 @@ pub struct FileProduct {
 
 /// Parses a product of the catalog file. Image paths are relative to the media folder.
 pub fn file_product(
-    row: Map<String, Value>,
+    mut row: Map<String, Value>,
     prefix: String,
     currency: Currency,
 ) -> Parsed<FileProduct> {
+    let copied_slug = take_copied_slug(&mut row);
     let mut fields = FieldReader::new(prefix, row);
     fields.require(&["id"]);
     let mut input = product_fields(&mut fields, Write::Replace, currency, |value| {
         image(value, &[], true)
     });
+    input.slug = input.slug.or(copied_slug);
     input.id = fields.read("id", product_id);
     let key = if fields.has("category_id") {
         "category_id"
@@ -77,18 +80,31 @@ pub fn file_product(
 }
 
 /// Parses a category of the catalog file.
-pub fn file_category(row: Map<String, Value>, prefix: String) -> Parsed<(i64, CategoryInput)> {
+pub fn file_category(mut row: Map<String, Value>, prefix: String) -> Parsed<(i64, CategoryInput)> {
+    let copied_slug = take_copied_slug(&mut row);
     let mut fields = FieldReader::new(prefix, row);
     fields.require(&["id"]);
     // The largest integer that JavaScript clients can represent.
     let id = fields.read("id", |value| whole(value, 1..=(1 << 53) - 1));
     let mut input = categories::input_fields(&mut fields, Write::Replace);
+    input.slug = input.slug.or(copied_slug);
     let position = fields.read("position", |value| whole(value, 0..=i32::MAX.into()));
     input.position = position.map(|position| position as i32);
     Parsed {
         value: (id.unwrap_or_default(), input),
         field_errors: fields.finish(&[]),
     }
+}
+
+/// Takes a slug of another shop, which the rules for new ones would refuse.
+fn take_copied_slug(row: &mut Map<String, Value>) -> Option<String> {
+    let slug = row.get("slug")?.as_str()?;
+    if is_slug(slug) || !is_copied_slug(slug) {
+        return None;
+    }
+    let slug = slug.to_owned();
+    row.remove("slug");
+    Some(slug)
 }
 
 /// Reports a value that an earlier row already has.

@@ -241,7 +241,7 @@ async fn every_bad_row_is_named_and_then_none_is_written() {
             "nothing",
             row("images", json!({"primary_image": "../etc/passwd", "secondary_image": "/etc/passwd"})),
             row("stock", json!({"inventory_count": -1, "created_at": "yesterday", "is_active": "yes"})),
-            row("a,b", json!({"stripe_price_id": 7, "slug": "A"})),
+            row("a,b", json!({"stripe_price_id": 7, "slug": "A b"})),
             row("elsewhere", json!({"stripe_product_id": "../refunds", "stripe_price_id": "price 1"})),
             row("endless", json!({"stripe_product_id": "", "stripe_price_id": "p".repeat(256)})),
         ],
