@@ -36,6 +36,11 @@ bench seconds="10":
     RUSH_SECONDS={{ seconds }} cargo test --test it rush -- --nocapture
     LOAD_SECONDS={{ seconds }} cargo test --test it memory_stays_flat -- --nocapture
 
+# Measure an import of 500 products, 3,000 orders and 1,400 images
+bench-import:
+    cargo build --release --locked
+    SHOP_PROGRAM=$PWD/target/release/spirit-beads cargo test --test it a_large_shop -- --ignored --nocapture
+
 # Attack the API by its own document
 schemathesis: build
     STEADY=1 .ci/schemathesis

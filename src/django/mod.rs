@@ -129,6 +129,7 @@ async fn write(
     payments::begin_takeover(conn)
         .await
         .context("beginning the import: another import may be running")?;
+    lock_all(conn).await?;
     hold_images(conn, images).await?;
     let mut findings = Findings {
         unknown: unknown(source),
@@ -181,6 +182,21 @@ async fn write(
         audit::record(conn, &actor, "import.django", "shop", Value::Null, facts).await?;
     }
     Ok(report)
+}
+
+/// Locks all rows that an import may change, in the order in which everybody locks them. So it ends in no deadlock if the new
+/// shop runs already.
+async fn lock_all(conn: &mut PgConnection) -> anyhow::Result<()> {
+    for sql in [
+        "select from payments order by id for no key update",
+        "select from custom_orders order by id for no key update",
+        "select from orders order by id for no key update",
+        "select from products order by id for no key update",
+        "select from categories order by id for no key update",
+    ] {
+        sqlx::query(sql).execute(&mut *conn).await?;
+    }
+    Ok(())
 }
 
 /// Returns true when the old shop sells no more.

@@ -91,6 +91,9 @@ pub struct NewOrder {
     pub paid_at: Option<DateTime<Utc>>,
     pub payment_unrecorded: bool,
     pub lines: Vec<NewLine>,
+    /// The lines are those of an earlier import, and the old shop's come to more since.
+    #[serde(skip)]
+    pub keeps_lines: bool,
     pub payment: Option<NewPayment>,
     pub checkout: Option<NewCheckout>,
     pub shipment: Option<NewShipment>,

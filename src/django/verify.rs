@@ -107,6 +107,8 @@ async fn stage(
             .await?;
         }
     }
+    let kept_lines = target.orders.iter().filter(|order| order.keeps_lines);
+    let kept_lines = kept_lines.map(|order| json!({"kind": "lines", "id": order.id}));
     let own: Vec<Value> = applied
         .ours
         .iter()
@@ -117,6 +119,7 @@ async fn stage(
                 .iter()
                 .map(|id| json!({"kind": "stock", "id": id})),
         )
+        .chain(kept_lines)
         .collect();
     sqlx::query("insert into our_own (kind, id) select kind, id from jsonb_to_recordset($1) as r (kind text, id text)")
         .bind(Json(own))
@@ -156,8 +159,6 @@ fn without_nul(rows: &[Row]) -> Value {
     fn clean(value: &mut Value) {
         match value {
             Value::String(text) if text.contains('\0') => *text = text.replace('\0', ""),
-            // A JSON value that a database kept as text.
-            Value::String(text) if text.contains("\\u0000") => *text = text.replace("\\u0000", ""),
             Value::Array(list) => list.iter_mut().for_each(clean),
             Value::Object(fields) => fields.values_mut().for_each(clean),
             _ => {}
@@ -295,7 +296,8 @@ const COMPARISONS: [Comparison; 11] = [
               from theirs
               join orders o on o.id = theirs.order_id
               left join ours on ours.order_id = o.id
-              where not exists (select from our_own own where own.kind = 'order' and own.id = o.id::text)
+              where not exists (select from our_own own
+                                where own.kind in ('order', 'lines') and own.id = o.id::text)
                 -- There, a line vanishes with its product.
                 and theirs.sum > coalesce(ours.sum, 0)
               union all

@@ -4,7 +4,7 @@ use anyhow::ensure;
 use serde::Serialize;
 use sqlx::{AssertSqlSafe, PgConnection};
 
-use super::decide::{Decision, decide, wanted};
+use super::decide::{CHANGED_IN_BOTH, sort};
 use super::{Applied, Plan, rows};
 use crate::django::findings::{Findings, add};
 use crate::django::hashes::{self, RowKind};
@@ -17,47 +17,26 @@ pub(super) async fn write_categories(
     applied: &mut Applied,
     findings: &mut Findings,
 ) -> anyhow::Result<()> {
-    let (mut new, mut changed) = (Vec::new(), Vec::new());
-    for category in &plan.target.categories {
-        let id = category.id.to_string();
-        let ours = plan.known.categories.get(&category.id);
-        let count = applied.count(RowKind::Category);
-        match decide(
-            plan,
-            RowKind::Category,
-            &id,
-            &wanted(category),
-            ours.is_some(),
-        ) {
-            Decision::Create => {
-                count.created += 1;
-                new.push(category);
-            }
-            Decision::Follow => {
-                count.updated += 1;
-                changed.push(category);
-            }
-            Decision::Nothing => count.unchanged += 1,
-            Decision::Keep => {
-                count.kept += 1;
-                let text = "it changed in both shops: ours stays";
-                add(&mut findings.conflicts, format!("category {id}"), text);
-            }
-            Decision::Foreign => {
-                // Products name their category by this number, so another category must not take its place.
-                ensure!(
-                    ours.is_some_and(|ours| ours.name == category.name),
-                    "the new shop has a category {id} of its own, and the old shop has another one of this number: import \
-                     into a shop whose catalog is empty; nothing was imported"
-                );
-                count.updated += 1;
-                changed.push(category);
-            }
-        }
+    let ours = &plan.known.categories;
+    let rows = plan.target.categories.iter();
+    let rows = rows.map(|category| (category.id.to_string(), category));
+    let mut sorted = sort(plan, RowKind::Category, rows, |category| {
+        ours.contains_key(&category.id)
+    });
+    for (id, category) in std::mem::take(&mut sorted.foreign) {
+        // Products name their category by this number, so another category must not take its place.
+        ensure!(
+            ours.get(&category.id)
+                .is_some_and(|ours| ours.name == category.name),
+            "the new shop has a category {id} of its own, and the old shop has another one of this number: import into a \
+             shop whose catalog is empty; nothing was imported"
+        );
+        sorted.changed.push(category);
     }
+    sorted.name_kept(applied, findings, CHANGED_IN_BOTH);
     // A new one may have the name or the slug that another had.
-    update_categories(conn, &changed).await?;
-    rows::write(conn, INSERT_CATEGORIES, &new).await?;
+    update_categories(conn, &sorted.changed).await?;
+    rows::write(conn, INSERT_CATEGORIES, &sorted.new).await?;
     Ok(())
 }
 
@@ -99,47 +78,18 @@ pub(super) async fn write_products(
     applied: &mut Applied,
     findings: &mut Findings,
 ) -> anyhow::Result<()> {
-    let (mut new, mut changed) = (Vec::new(), Vec::new());
-    for product in &plan.target.products {
-        let row = format!("product {}", product.id);
-        let is_there = plan.known.products.contains_key(&product.id);
-        let count = applied.count(RowKind::Product);
-        match decide(
-            plan,
-            RowKind::Product,
-            &product.id,
-            &wanted(product),
-            is_there,
-        ) {
-            Decision::Create => {
-                count.created += 1;
-                new.push(product);
-            }
-            Decision::Follow => {
-                count.updated += 1;
-                changed.push(product);
-            }
-            Decision::Nothing => count.unchanged += 1,
-            Decision::Keep => {
-                count.kept += 1;
-                add(
-                    &mut findings.conflicts,
-                    row,
-                    "it changed in both shops: ours stays",
-                );
-            }
-            Decision::Foreign => {
-                count.kept += 1;
-                let text = "the new shop has a product of this id that no import made: ours stays";
-                add(&mut findings.conflicts, row, text);
-                applied.keep_ours(RowKind::Product, &product.id);
-            }
-        }
-    }
+    let rows = plan.target.products.iter();
+    let rows = rows.map(|product| (product.id.clone(), product));
+    let sorted = sort(plan, RowKind::Product, rows, |product| {
+        plan.known.products.contains_key(&product.id)
+    });
+    sorted.name_kept(applied, findings, CHANGED_IN_BOTH);
+    let text = "the new shop has a product of this id that no import made: ours stays";
+    sorted.name_foreign(applied, &mut findings.conflicts, text);
     // A new one may have the slug that another had.
-    update_products(conn, &changed).await?;
-    insert_products(conn, &new, plan.is_paused).await?;
-    let written: Vec<&NewProduct> = new.into_iter().chain(changed).collect();
+    update_products(conn, &sorted.changed).await?;
+    insert_products(conn, &sorted.new, plan.is_paused).await?;
+    let written: Vec<&NewProduct> = sorted.new.into_iter().chain(sorted.changed).collect();
     write_images(conn, &written).await?;
     Ok(())
 }
@@ -197,7 +147,7 @@ async fn update_products(conn: &mut PgConnection, changed: &[&NewProduct]) -> Re
          set name = r.name, slug = r.slug, lighter_type = r.lighter_type, price = r.price, currency = r.currency,
              category_id = r.category_id, description = r.description, primary_image = r.primary_image,
              secondary_image = r.secondary_image, weight_ounces = r.weight_ounces, is_sold_out = r.is_sold_out,
-             is_active = r.is_active, updated_at = r.updated_at, deleted_at = null,
+             is_active = r.is_active, created_at = r.created_at, updated_at = r.updated_at, deleted_at = null,
              version = p.version + 1,
              price_version = p.price_version
                  + case when (p.price, p.currency) = (r.price, r.currency) then 0 else 1 end,
@@ -207,8 +157,8 @@ async fn update_products(conn: &mut PgConnection, changed: &[&NewProduct]) -> Re
          from jsonb_to_recordset($1)
               as r (id text, name text, slug text, lighter_type smallint, price bigint, currency text,
                     category_id bigint, description text, primary_image text, secondary_image text,
-                    weight_ounces numeric, is_sold_out boolean, is_active boolean, updated_at timestamptz,
-                    stripe_product_id text, stripe_price_id text)
+                    weight_ounces numeric, is_sold_out boolean, is_active boolean, created_at timestamptz,
+                    updated_at timestamptz, stripe_product_id text, stripe_price_id text)
          where p.id = r.id",
         changed,
     )

@@ -1,15 +1,18 @@
 //! Custom orders with their quotes, images and timelines.
 
+use std::collections::{HashMap, HashSet};
+
+use anyhow::bail;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::decide::{Decision, decide, wanted};
+use super::decide::sort;
 use super::parts::flag_custom_order;
 use super::{Applied, Plan, rows};
 use crate::custom_orders::Status;
-use crate::django::findings::{Findings, add};
+use crate::django::findings::Findings;
 use crate::django::hashes::RowKind;
 use crate::django::target::{Move, NewCustomOrder, NewQuote};
 use crate::error::Result;
@@ -27,46 +30,74 @@ pub(super) async fn write(
     applied: &mut Applied,
     findings: &mut Findings,
 ) -> anyhow::Result<()> {
-    let (mut new, mut changed) = (Vec::new(), Vec::new());
-    for custom_order in &plan.target.custom_orders {
-        let id = custom_order.id.to_string();
-        let row = format!("custom order {id}");
-        let ours = plan.known.custom_orders.get(&custom_order.id);
-        let count = applied.count(RowKind::CustomOrder);
-        let hash = wanted(custom_order);
-        match decide(plan, RowKind::CustomOrder, &id, &hash, ours.is_some()) {
-            Decision::Create => {
-                count.created += 1;
-                new.push(custom_order);
-            }
-            Decision::Nothing => count.unchanged += 1,
-            Decision::Follow if is_forward(ours, custom_order.status) => {
-                count.updated += 1;
-                changed.push(custom_order);
-            }
-            Decision::Follow | Decision::Keep => {
-                count.kept += 1;
-                let text = "it changed in both shops, or went back in the old one: ours stays";
-                add(&mut findings.conflicts, row, text);
-                applied.keep_ours(RowKind::CustomOrder, &id);
-            }
-            Decision::Foreign => {
-                count.kept += 1;
-                let text =
-                    "the new shop has a custom order of this id that no import made: ours stays";
-                add(&mut findings.conflicts, row, text);
-                applied.keep_ours(RowKind::CustomOrder, &id);
-            }
-        }
+    let ours = &plan.known.custom_orders;
+    let rows = plan.target.custom_orders.iter();
+    let rows = rows.map(|custom_order| (custom_order.id.to_string(), custom_order));
+    let mut sorted = sort(plan, RowKind::CustomOrder, rows, |custom_order| {
+        ours.contains_key(&custom_order.id)
+    });
+    let changed = std::mem::take(&mut sorted.changed).into_iter();
+    let (forward, mut back): (Vec<_>, Vec<_>) =
+        changed.partition(|one| is_forward(ours.get(&one.id), one.status));
+    // The old shop may link an order to another request. If ours keeps it, the other stays, too.
+    let owners = owners(conn).await?;
+    let moving: HashSet<Uuid> = forward.iter().map(|one| one.id).collect();
+    let is_free = |one: &NewCustomOrder| {
+        let owner = one.order_id.and_then(|order| owners.get(&order));
+        owner.is_none_or(|owner| *owner == one.id || moving.contains(owner))
+    };
+    let (free, taken): (Vec<_>, Vec<_>) = forward.into_iter().partition(|one| is_free(one));
+    back.extend(taken);
+    sorted.changed = free;
+    if let Some(one) = sorted.new.iter().find(|one| !is_free(one)) {
+        bail!(
+            "custom order {}: its order belongs to another custom order here, which changed: nothing was imported",
+            one.id
+        );
     }
-    insert(conn, plan, &new).await?;
-    update(conn, plan, &changed).await?;
-    for custom_order in new.into_iter().chain(changed) {
+    sorted
+        .kept
+        .extend(back.into_iter().map(|one| (one.id.to_string(), one)));
+    let text = "it changed in both shops, or went back in the old one: ours stays";
+    sorted.name_kept(applied, findings, text);
+    for (id, _) in &sorted.kept {
+        applied.keep_ours(RowKind::CustomOrder, id);
+    }
+    let text = "the new shop has a custom order of this id that no import made: ours stays";
+    sorted.name_foreign(applied, &mut findings.conflicts, text);
+    free_orders(conn, &sorted.changed).await?;
+    insert(conn, plan, &sorted.new).await?;
+    update(conn, plan, &sorted.changed).await?;
+    for custom_order in sorted.new.into_iter().chain(sorted.changed) {
         let order = custom_order.order_id.map(OrderId);
         for review in &custom_order.reviews {
             flag_custom_order(conn, CustomOrderId(custom_order.id), order, review).await?;
         }
     }
+    Ok(())
+}
+
+/// The custom orders by their orders.
+async fn owners(conn: &mut PgConnection) -> Result<HashMap<Uuid, Uuid>> {
+    let owners: Vec<(Uuid, Uuid)> =
+        sqlx::query_as("select order_id, id from custom_orders where order_id is not null")
+            .fetch_all(conn)
+            .await?;
+    Ok(owners.into_iter().collect())
+}
+
+/// Takes the orders from custom orders that are about to be written: another of them may have it now.
+async fn free_orders(conn: &mut PgConnection, changed: &[&NewCustomOrder]) -> Result<()> {
+    rows::write(
+        conn,
+        "update custom_orders
+         set order_id = null, status = 'pending'
+         from jsonb_to_recordset($1) as r (id uuid)
+         where custom_orders.id = r.id
+           and order_id is not null",
+        changed,
+    )
+    .await?;
     Ok(())
 }
 
@@ -133,10 +164,10 @@ async fn update(
         conn,
         "update custom_orders c
          set status = r.status, name = r.name, email = r.email, description = r.description, colors = r.colors,
-             order_id = r.order_id, updated_at = r.updated_at
+             order_id = r.order_id, created_at = r.created_at, updated_at = r.updated_at
          from jsonb_to_recordset($1)
               as r (id uuid, status text, name text, email text, description text, colors text, order_id uuid,
-                    updated_at timestamptz)
+                    created_at timestamptz, updated_at timestamptz)
          where c.id = r.id",
         changed,
     )

@@ -179,17 +179,22 @@ async fn update(conn: &mut PgConnection, order: &NewOrder) -> Result<()> {
     super::rows::write(
         conn,
         "update orders o
-         set status = r.status, subtotal = r.subtotal, shipping = r.shipping, tax = 0, total = r.total,
+         set status = r.status, channel = r.channel, is_custom_order = r.is_custom_order, currency = r.currency,
+             subtotal = r.subtotal, shipping = r.shipping, tax = 0, total = r.total,
              refunded = r.refunded, email = r.email, customer_name = r.customer_name,
              shipping_name = r.shipping_name, shipping_address = r.shipping_address,
              shipping_zone = r.shipping_zone, outside_zone = r.outside_zone, paid_at = r.paid_at,
+             created_at = r.created_at,
              -- Once the payment is adopted, it is recorded.
-             payment_unrecorded = r.payment_unrecorded and (o.payment_unrecorded or o.paid_at is null),
+             payment_unrecorded = r.payment_unrecorded
+                                  and not exists (select from payments p
+                                                  where p.order_id = o.id and p.outcome = 'settled'),
              updated_at = now()
          from jsonb_to_recordset($1)
-              as r (id uuid, status text, subtotal bigint, shipping bigint, total bigint, refunded bigint, email text,
-                    customer_name text, shipping_name text, shipping_address jsonb, shipping_zone text,
-                    outside_zone boolean, paid_at timestamptz, payment_unrecorded boolean)
+              as r (id uuid, status text, channel text, is_custom_order boolean, currency text, subtotal bigint,
+                    shipping bigint, total bigint, refunded bigint, email text, customer_name text, shipping_name text,
+                    shipping_address jsonb, shipping_zone text, outside_zone boolean, created_at timestamptz,
+                    paid_at timestamptz, payment_unrecorded boolean)
          where o.id = r.id",
         std::slice::from_ref(order),
     )

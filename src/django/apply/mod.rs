@@ -91,42 +91,29 @@ pub async fn apply(
 
 /// Names the rows, other than products, that the old shop has no more.
 fn name_gone(plan: &Plan<'_>, findings: &mut Findings) {
-    let mut there: HashSet<(RowKind, String)> = HashSet::new();
     let target = plan.target;
-    there.extend(
-        target
-            .categories
-            .iter()
-            .map(|row| (RowKind::Category, row.id.to_string())),
-    );
-    there.extend(
-        target
-            .users
-            .iter()
-            .map(|row| (RowKind::User, row.old_id.to_string())),
-    );
-    there.extend(
-        target
-            .orders
-            .iter()
-            .map(|row| (RowKind::Order, row.id.to_string())),
-    );
-    there.extend(
-        target
-            .custom_orders
-            .iter()
-            .map(|row| (RowKind::CustomOrder, row.id.to_string())),
-    );
+    let there = |kind: RowKind| -> HashSet<String> {
+        match kind {
+            RowKind::Category => ids(&target.categories, |row| row.id),
+            RowKind::User => ids(&target.users, |row| row.old_id),
+            RowKind::Order => ids(&target.orders, |row| row.id),
+            RowKind::CustomOrder => ids(&target.custom_orders, |row| row.id),
+            RowKind::Product => ids(&target.products, |row| row.id.clone()),
+        }
+    };
     for (kind, rows) in &plan.known.rows {
-        for id in rows.keys().filter(|_| *kind != RowKind::Product) {
-            if !there.contains(&(*kind, id.clone())) {
-                let row = format!("{} {id}", kind.in_words());
-                add(
-                    &mut findings.gone,
-                    row,
-                    "the old shop has it no more: it stays here",
-                );
-            }
+        if *kind == RowKind::Product {
+            continue;
+        }
+        let there = there(*kind);
+        for id in rows.keys().filter(|id| !there.contains(*id)) {
+            let row = format!("{} {id}", kind.in_words());
+            let text = "the old shop has it no more: it stays here";
+            add(&mut findings.gone, row, text);
         }
     }
+}
+
+fn ids<T, I: ToString>(rows: &[T], id: impl Fn(&T) -> I) -> HashSet<String> {
+    rows.iter().map(|row| id(row).to_string()).collect()
 }

@@ -75,11 +75,26 @@ impl<'a> Payment<'a> {
     }
 }
 
-/// Writes payments. A refund or dispute may have been reported before, so that the row is there without an outcome.
+/// Writes payments. A refund or dispute may have been reported before, so that the row is there without an outcome. An amount
+/// that somebody corrected in the old shop is followed.
 pub(super) async fn write_payments(
     conn: &mut PgConnection,
     payments: &[Payment<'_>],
 ) -> Result<()> {
+    // Another payment of the order, which an earlier import took for its own.
+    rows::write(
+        conn,
+        "delete from payments p
+         using jsonb_to_recordset($1) as r (id text, order_id uuid)
+         where p.order_id = r.order_id
+           and p.id <> r.id
+           and p.copied_at is not null
+           and not exists (select from refunds where refunds.payment_id = p.id)
+           and not exists (select from stripe_refunds where stripe_refunds.payment_id = p.id)
+           and not exists (select from disputes where disputes.payment_id = p.id)",
+        payments,
+    )
+    .await?;
     rows::write(
         conn,
         "insert into payments (id, order_id, session_id, outcome, amount, currency, refunded, created_at, copied_at)
@@ -87,12 +102,17 @@ pub(super) async fn write_payments(
          from jsonb_to_recordset($1)
               as r (id text, order_id uuid, session_id text, amount bigint, currency text, refunded bigint,
                     created_at timestamptz)
+         where not exists (select from payments p
+                           where p.order_id = r.order_id and p.outcome = 'settled' and p.id <> r.id)
          on conflict (id) do update
          set order_id = excluded.order_id, session_id = excluded.session_id, outcome = 'settled',
              amount = excluded.amount, currency = excluded.currency,
              refunded = greatest(payments.refunded, excluded.refunded), created_at = excluded.created_at,
-             copied_at = excluded.copied_at, updated_at = now()
-         where payments.outcome is null",
+             copied_at = coalesce(payments.copied_at, excluded.copied_at), updated_at = now()
+         where payments.outcome is null
+            or (payments.copied_at is not null
+                and payments.order_id = excluded.order_id
+                and payments.refunded <= excluded.amount)",
         payments,
     )
     .await?;

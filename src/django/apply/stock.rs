@@ -81,10 +81,6 @@ pub(super) async fn follow(
     applied: &mut Applied,
     findings: &mut Findings,
 ) -> Result<()> {
-    // In the order in which everybody locks products.
-    sqlx::query("select id from products order by id for no key update")
-        .execute(&mut *conn)
-        .await?;
     let differences = differences(plan, both_took);
     let followed: Vec<Followed> = sqlx::query_as(FOLLOW)
         .bind(Json(&differences))

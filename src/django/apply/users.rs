@@ -2,10 +2,10 @@
 
 use sqlx::PgConnection;
 
-use super::decide::{Decision, decide, wanted};
+use super::decide::{CHANGED_IN_BOTH, sort};
 use super::{Applied, Plan, rows};
 use crate::auth;
-use crate::django::findings::{Findings, add};
+use crate::django::findings::Findings;
 use crate::django::hashes::RowKind;
 use crate::django::target::NewUser;
 use crate::error::Result;
@@ -16,42 +16,15 @@ pub(super) async fn write(
     applied: &mut Applied,
     findings: &mut Findings,
 ) -> anyhow::Result<()> {
-    let (mut new, mut changed) = (Vec::new(), Vec::new());
-    for user in &plan.target.users {
-        let id = user.old_id.to_string();
-        let row = format!("user {id}");
-        let is_there = plan.known.users.contains_key(&user.email);
-        let count = applied.count(RowKind::User);
-        match decide(plan, RowKind::User, &id, &wanted(user), is_there) {
-            Decision::Create => {
-                count.created += 1;
-                new.push(user);
-            }
-            Decision::Follow => {
-                count.updated += 1;
-                changed.push(user);
-            }
-            Decision::Nothing => count.unchanged += 1,
-            Decision::Keep => {
-                count.kept += 1;
-                add(
-                    &mut findings.conflicts,
-                    row,
-                    "it changed in both shops: ours stays",
-                );
-            }
-            Decision::Foreign => {
-                count.kept += 1;
-                add(
-                    &mut findings.noted,
-                    row,
-                    "the new shop has a user of this address: ours stays",
-                );
-                applied.keep_ours(RowKind::User, &id);
-            }
-        }
-    }
-    insert(conn, &new).await?;
+    let rows = plan.target.users.iter();
+    let rows = rows.map(|user| (user.old_id.to_string(), user));
+    let sorted = sort(plan, RowKind::User, rows, |user| {
+        plan.known.users.contains_key(&user.email)
+    });
+    sorted.name_kept(applied, findings, CHANGED_IN_BOTH);
+    let text = "the new shop has a user of this address: ours stays";
+    sorted.name_foreign(applied, &mut findings.noted, text);
+    insert(conn, &sorted.new).await?;
     rows::write(
         conn,
         "update users
@@ -59,7 +32,7 @@ pub(super) async fn write(
              disabled_at = case when r.is_disabled then coalesce(users.disabled_at, now()) end
          from jsonb_to_recordset($1) as r (id uuid, role text, is_disabled boolean)
          where users.id = r.id",
-        &changed,
+        &sorted.changed,
     )
     .await?;
     Ok(())

@@ -307,6 +307,7 @@ impl<'a> Request<'a> {
             paid_at: Some(old.created_at),
             payment_unrecorded: true,
             lines: vec![plain_line(CUSTOM_PIECE, 0)],
+            keeps_lines: false,
             payment: None,
             checkout: None,
             shipment: self.made_shipment(),

@@ -108,7 +108,11 @@ impl Mapper<'_> {
             remarks.review("total", text);
         }
         let total = old.amount_total.max(0);
-        let mut lines = self.lines(old, total);
+        let (mut lines, keeps_lines) = self.lines(old, total);
+        if keeps_lines {
+            let text = "its lines changed in the old shop: those that came in first stay";
+            add(&mut findings.noted, format!("order {}", old.id), text);
+        }
         let split = split(old, total, &lines, status, address.zone());
         if split.rest > 0 {
             lines.push(plain_line(UNEXPLAINED, split.rest));
@@ -151,6 +155,7 @@ impl Mapper<'_> {
             paid_at: settled.then_some(old.created_at),
             payment_unrecorded,
             lines,
+            keeps_lines,
             payment,
             checkout,
             shipment,
@@ -179,23 +184,22 @@ impl Mapper<'_> {
     }
 
     /// The lines as they came in, because there they vanish with their product. The old shop writes an order before its
-    /// lines, so an import may have come between.
-    fn lines(&self, old: &OldOrder, total: i64) -> Vec<NewLine> {
+    /// lines, so an import may have come between. Returns true, too, where theirs came to more since.
+    fn lines(&self, old: &OldOrder, total: i64) -> (Vec<NewLine>, bool) {
         let theirs = self.old_lines(old, total);
         let known = self.input.known;
         let is_known = known.row(RowKind::Order, &old.id.to_string()).is_some();
-        match known.orders.get(&old.id).filter(|_| is_known) {
-            Some(ours) => {
-                // The total may be another one now, and what no line explains with it.
-                let mut lines = ours.lines.clone();
-                lines.retain(|line| line.product_id.is_some() || line.name != UNEXPLAINED);
-                match !is_settled(ours.status) && have_grown(&lines, &theirs) {
-                    true => theirs,
-                    false => lines,
-                }
-            }
-            None => theirs,
+        let Some(ours) = known.orders.get(&old.id).filter(|_| is_known) else {
+            return (theirs, false);
+        };
+        // The total may be another one now, and what no line explains with it.
+        let mut lines = ours.lines.clone();
+        lines.retain(|line| line.product_id.is_some() || line.name != UNEXPLAINED);
+        if !is_settled(ours.status) && have_grown(&lines, &theirs) {
+            return (theirs, false);
         }
+        let have_changed = sum(&theirs) > sum(&lines);
+        (lines, have_changed)
     }
 
     /// The lines as the old shop has them.

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Takeover, sample};
+use super::{Takeover, in_postgres, sample};
 use crate::payments::stripe_requests;
 use crate::support::{Client, STRIPE_KEY, card};
 
@@ -144,7 +144,18 @@ fn text(value: &Value) -> String {
 
 #[tokio::test]
 async fn the_final_import_settles_at_stripe_what_the_old_shop_did_not_hear_of() {
-    let takeover = Takeover::begin().await;
+    settles(&Takeover::begin().await).await;
+}
+
+#[tokio::test]
+async fn the_final_import_from_postgresql_settles_the_same() {
+    let mut takeover = Takeover::begin().await;
+    let (_database, url) = in_postgres().await;
+    takeover.beside.settings.push(("DJANGO_DATABASE_URL", url));
+    settles(&takeover).await;
+}
+
+async fn settles(takeover: &Takeover) {
     let known = takeover.known_to_stripe().await;
     takeover.import(&[]).await;
     assert_eq!(takeover.status(LOST).await, "expired");

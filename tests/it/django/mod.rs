@@ -1,12 +1,15 @@
 //! The takeover of the Django shop, by the program itself and on the sample shop in tests/data/django.
 
 mod broken;
+mod corrected;
+mod damaged;
 mod expected;
 mod last;
 mod quirks;
 mod renamed;
 mod repeated;
 mod sample;
+mod speed;
 mod switch;
 
 use std::path::{Path, PathBuf};
@@ -58,8 +61,22 @@ impl Takeover {
         }
     }
 
+    /// Address of the old shop's PostgreSQL, if that is where it is.
+    fn postgres(&self) -> Option<&str> {
+        let mut settings = self.beside.settings.iter();
+        let found = settings.find(|(name, _)| *name == "DJANGO_DATABASE_URL");
+        found.map(|(_, url)| url.as_str())
+    }
+
     /// Changes the old shop.
     pub async fn change(&self, sql: &str) {
+        if let Some(url) = self.postgres() {
+            let mut conn = PgConnection::connect(url).await.expect("a database");
+            let changed = sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut conn).await;
+            changed.expect("a change");
+            conn.close().await.expect("an end");
+            return;
+        }
         let options = SqliteConnectOptions::new()
             .filename(&self.sqlite)
             .foreign_keys(false);
@@ -80,12 +97,7 @@ impl Takeover {
             self.media.display().to_string(),
         );
         let mut arguments = vec!["import-django", "--media", &media];
-        if !self
-            .beside
-            .settings
-            .iter()
-            .any(|(name, _)| *name == "DJANGO_DATABASE_URL")
-        {
+        if self.postgres().is_none() {
             arguments.extend(["--sqlite", &sqlite]);
         }
         arguments.extend(options);

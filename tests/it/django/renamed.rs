@@ -121,3 +121,25 @@ async fn a_category_may_have_the_name_of_one_that_stays() {
     takeover.import(&[]).await;
     assert_eq!(takeover.everything().await, before);
 }
+
+#[tokio::test]
+async fn an_export_with_slugs_of_the_old_shop_comes_back() {
+    let takeover = Takeover::begin().await;
+    takeover
+        .change(&format!(
+            "update products_category set slug = 'Earth''s_Hue' where id = 1;
+             {}",
+            product("Odd", &[("slug", "'Blue_Jay-ü'")])
+        ))
+        .await;
+    takeover.import(&[]).await;
+    let before = takeover.everything().await;
+    let (code, exported, complaint) = takeover.beside.run(&["catalog", "export"]).await;
+    assert_eq!(code, 0, "{complaint}");
+    let file = takeover.beside.home.dir.join("catalog.json");
+    std::fs::write(&file, exported).expect("a file");
+    let file = file.display().to_string();
+    let (code, said, complaint) = takeover.beside.run(&["catalog", "import", &file]).await;
+    assert_eq!(code, 0, "{said}{complaint}");
+    assert_eq!(takeover.everything().await, before);
+}

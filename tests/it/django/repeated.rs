@@ -3,7 +3,6 @@
 use serde_json::{Value, json};
 
 use super::Takeover;
-use super::quirks::{id, item, order};
 
 const STEADY: &str = "odd-steady";
 
@@ -369,39 +368,4 @@ async fn young_carts_are_held_as_far_as_the_pieces_go() {
     takeover.import(&[]).await;
     assert_eq!(status(first).await, "paid");
     assert_eq!(takeover.shop.stock("odd-one-of-a-kind").await, (0, 0));
-}
-
-#[tokio::test]
-async fn lines_that_the_old_shop_wrote_after_an_import_come_with_the_next() {
-    let takeover = Takeover::begin().await;
-    let pending = [("status", "'pending'"), ("stripe_payment_intent", "null")];
-    takeover.change(&order(1, &pending)).await;
-    takeover.change(&order(2, &pending)).await;
-    takeover.change(&item(2, STEADY, 4500, 1)).await;
-    takeover.import(&[]).await;
-    let later = [
-        item(1, STEADY, 4500, 1),
-        item(2, STEADY, 4500, 1),
-        item(2, "odd-emoji", 4500, 1),
-        format!(
-            "update orders_order set amount_total = 13500 where id = '{}';",
-            plain(&id(2))
-        ),
-        "update products_product set name = 'Renamed' where id = 'odd-emoji';".to_owned(),
-    ];
-    takeover.change(&later.concat()).await;
-    takeover.import(&[]).await;
-    let lines = async |number: u32| -> Value {
-        let sql = format!(
-            "select jsonb_agg(jsonb_build_array(position, product_id, quantity) order by position)
-             from order_lines where order_id = '{}'",
-            id(number)
-        );
-        takeover.one(&sql).await
-    };
-    assert_eq!(lines(1).await, json!([[1, STEADY, 1]]));
-    assert_eq!(lines(2).await, json!([[1, STEADY, 2], [2, "odd-emoji", 1]]));
-    let before = takeover.everything().await;
-    takeover.import(&[]).await;
-    assert_eq!(takeover.everything().await, before);
 }

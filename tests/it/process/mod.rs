@@ -250,6 +250,15 @@ pub async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     }
 }
 
+/// The most memory that a process has held, in bytes; none once it has ended. The kernel counts in batches on each core, so a
+/// later answer may be a little less.
+pub fn peak_memory(pid: u32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+    let kilobytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kilobytes * 1024)
+}
+
 /// The program's settings on a shop's database and Stripe.
 pub struct Beside {
     pub home: Home,

@@ -8,7 +8,7 @@ use serde_json::json;
 use spirit_beads::auth::Scope;
 use tokio::process::Command;
 
-use super::{Beside, Home, until};
+use super::{Beside, Home, peak_memory, until};
 use crate::support::images::{FORM, Part, form, jpeg};
 use crate::support::{Client, Shop, heavy};
 
@@ -141,17 +141,9 @@ async fn a_disk_that_has_no_byte_left_is_an_outage_of_images_alone() {
     assert_eq!(program.end().await, Some(0));
 }
 
-/// The most memory that a process has used so far, in bytes.
-/// The most memory a process has held, in bytes. The kernel counts in batches on each core: a later answer may be a little less.
-fn peak_memory(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("a process");
-    let line = status.lines().find(|line| line.starts_with("VmHWM:"));
-    let kilobytes = line.and_then(|line| line.split_whitespace().nth(1));
-    kilobytes
-        .expect("its peak")
-        .parse::<u64>()
-        .expect("a number")
-        * 1024
+/// As [`peak_memory`], of a process that runs.
+fn peak(pid: u32) -> u64 {
+    peak_memory(pid).expect("a process that runs")
 }
 
 #[tokio::test]
@@ -171,7 +163,7 @@ async fn memory_stays_flat_under_twenty_uploads_of_seventy_megabytes() {
     let parts: Vec<Part> = (0..10).map(|_| Part::file("image", &file)).collect();
     let body = bytes::Bytes::from(form(&parts));
     assert!(body.len() > 70 * 1024 * 1024);
-    let before = peak_memory(pid);
+    let before = peak(pid);
     let uploads: Vec<_> = (0..20)
         .map(|_| {
             let (client, body) = (client.clone(), body.clone());
@@ -186,7 +178,7 @@ async fn memory_stays_flat_under_twenty_uploads_of_seventy_megabytes() {
         let answer = upload.await.expect("an upload");
         assert_eq!(answer.field_errors().len(), 10, "{}", answer.text);
     }
-    let grown = peak_memory(pid).saturating_sub(before);
+    let grown = peak(pid).saturating_sub(before);
     println!("20 uploads of 70 MiB: {} MiB more", grown >> 20);
     assert!(grown < 200 << 20, "{} MiB more", grown >> 20);
     let uploads = std::fs::read_dir(home.dir.join("data/uploads")).expect("the folder");
@@ -228,14 +220,14 @@ async fn memory_stays_flat_whatever_is_long_in_a_custom_order() {
             "Missing required field: name",
         ),
     ] {
-        let before = peak_memory(pid);
+        let before = peak(pid);
         let headers = [("content-type", "application/json")];
         let answer = client
             .send(Method::POST, "/api/custom-orders/", &headers, Some(body))
             .await;
         assert_eq!(answer.status, 400, "{}", answer.text);
         assert_eq!(answer.json["error"], sentence);
-        let grown = peak_memory(pid).saturating_sub(before);
+        let grown = peak(pid).saturating_sub(before);
         println!("90 MB, {sentence}: {} MiB more", grown >> 20);
         assert!(grown < 24 << 20, "{} MiB more for {sentence}", grown >> 20);
     }

@@ -1,9 +1,11 @@
 //! Older forms of the tables, and copies by other tools.
 
 use serde_json::json;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode};
+use sqlx::{Connection, SqliteConnection};
 
 use super::{expect, order};
-use crate::django::Takeover;
+use crate::django::{Takeover, in_postgres};
 
 #[tokio::test]
 async fn older_forms_of_the_tables_are_read() {
@@ -91,6 +93,66 @@ async fn copies_with_other_types_come_to_the_same() {
     takeover
         .change(&copy("products_product", "*, 1.5 as extra"))
         .await;
+    takeover.import(&[]).await;
+    crate::django::expected::check(&takeover).await;
+}
+
+#[tokio::test]
+async fn a_copy_is_read_with_the_log_beside_it() {
+    let mut takeover = Takeover::begin().await;
+    // What the old shop wrote last is in the log alone as long as somebody has the database open.
+    let options = SqliteConnectOptions::new()
+        .filename(&takeover.sqlite)
+        .journal_mode(SqliteJournalMode::Wal);
+    let mut conn = SqliteConnection::connect_with(&options)
+        .await
+        .expect("a file");
+    sqlx::query("update products_product set name = 'Written last' where id = 'odd-steady'")
+        .execute(&mut conn)
+        .await
+        .expect("a change");
+    let folder = takeover.beside.home.dir.join("copied");
+    std::fs::create_dir(&folder).expect("a folder");
+    let copy = folder.join("old.sqlite3");
+    std::fs::copy(&takeover.sqlite, &copy).expect("a copy");
+    let log = takeover.sqlite.with_extension("sqlite3-wal");
+    std::fs::copy(log, folder.join("old.sqlite3-wal")).expect("its log");
+    conn.close().await.expect("an end");
+    let before = std::fs::read(&copy).expect("the copy");
+    takeover.sqlite = copy.clone();
+    takeover.import(&[]).await;
+    assert_eq!(takeover.product("odd-steady").await["name"], "Written last");
+    assert_eq!(
+        std::fs::read(copy).expect("the copy"),
+        before,
+        "it is only read"
+    );
+}
+
+#[tokio::test]
+async fn times_without_a_zone_are_utc() {
+    let mut takeover = Takeover::begin().await;
+    let (database, url) = in_postgres().await;
+    takeover.beside.settings.push(("DJANGO_DATABASE_URL", url));
+    let bare = |table: &str, columns: &[&str]| {
+        let columns = columns.iter().map(|column| {
+            format!(
+                "alter table {table} alter column {column} type timestamp using {column} at time zone 'UTC';"
+            )
+        });
+        columns.collect::<String>()
+    };
+    let name = database.name();
+    let changes = [
+        bare("products_product", &["created_at", "updated_at"]),
+        bare("orders_order", &["created_at", "shipped_at"]),
+        bare(
+            "custom_orders_customorderrequest",
+            &["created_at", "updated_at"],
+        ),
+        format!("alter database \"{name}\" set timezone = 'America/New_York';"),
+    ];
+    takeover.change(&changes.concat()).await;
     takeover.import(&[]).await;
     crate::django::expected::check(&takeover).await;
 }

@@ -21,6 +21,13 @@ async fn images_come_in_whatever_their_names() {
     whole.truncate(photo.len() / 2);
     std::fs::write(media.join("products/half.jpg"), &whole).expect("a file");
     std::fs::write(media.join("products/x.tiff"), b"II*\0 and more").expect("a file");
+    let heic = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic and more";
+    std::fs::write(media.join("products/x.heic"), heic).expect("a file");
+    // Two by two pixels of 24 bits.
+    let mut bmp =
+        b"BM\x46\0\0\0\0\0\0\0\x36\0\0\0\x28\0\0\0\x02\0\0\0\x02\0\0\0\x01\0\x18\0".to_vec();
+    bmp.resize(70, 0);
+    std::fs::write(media.join("products/x.bmp"), bmp).expect("a file");
     std::fs::write(
         media.join("products/x.svg"),
         "<svg xmlns='http://www.w3.org/2000/svg'/>",
@@ -62,6 +69,13 @@ async fn images_come_in_whatever_their_names() {
         ),
         product("tiff", &[("primary_image", &tiff)]),
         product("svg", &[("primary_image", &svg)]),
+        product(
+            "phone",
+            &[
+                ("primary_image", &image("x.heic")),
+                ("secondary_image", &image("x.bmp")),
+            ],
+        ),
         request(1, &[("images", &list)]),
         request(2, &[("images", "'{\"a\": 1}'")]),
     ];
@@ -81,6 +95,7 @@ async fn images_come_in_whatever_their_names() {
         ("half", 1),
         ("tiff", 0),
         ("svg", 0),
+        ("phone", 0),
     ] {
         assert_eq!(count(id).await, images, "{id}");
     }
@@ -95,6 +110,8 @@ async fn images_come_in_whatever_their_names() {
         "half.jpg",
         "x.tiff",
         "x.svg",
+        "x.heic",
+        "x.bmp",
         "\"7\"",
         "custom order 00000000-0000-0000-0000-000000000002",
     ] {
