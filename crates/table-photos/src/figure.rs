@@ -47,6 +47,9 @@ const SEAM: f32 = 0.015;
 /// Evidence over the usual one of a piece up to which a pixel may be the board between two pieces.
 const SHARE_SHADED: f32 = 0.3;
 
+/// Pixels of the outermost beads that are mixed with the board.
+const FRINGE: f32 = 1.5;
+
 /// Widest strip of a neighbor with the gap before it, in usual widths.
 const WIDEST_SLIVER: f32 = 0.2;
 
@@ -189,8 +192,16 @@ impl Figure {
             self.mask.at(x, y) && self.color.at(x, y) > least
         });
         let radius = SPIKE * self.usual.width;
-        let core = solid.filled().opened(radius).largest_region();
-        let near = core.dilated(radius + 1.0);
+        let solid = solid.filled();
+        // Step by step, so that a strip beyond a gap is not reached.
+        let mut near = solid.opened(radius).largest_region();
+        for _ in 0..radius as usize + 1 {
+            let grown = near.dilated(1.0);
+            near = Grid::from_fn(near.width, near.height, |x, y| {
+                grown.at(x, y) && solid.at(x, y)
+            });
+        }
+        let near = near.dilated(FRINGE);
         let rest = Grid::from_fn(self.mask.width, self.mask.height, |x, y| {
             self.mask.at(x, y) && !near.at(x, y)
         });
