@@ -10,7 +10,9 @@ use serde_json::Value;
 use sqlx::PgConnection;
 
 use crate::error::{Code, Error, Result};
-use crate::types::ids::{EmailId, ImageId, OrderId, ProductId, QuoteId, RefundId};
+use crate::types::ids::{
+    EmailId, ImageId, IntakeId, OrderId, PhotoId, ProductId, QuoteId, RefundId,
+};
 
 /// A group of jobs that compete only with one another. Each lane has its own runners, so a flood in one lane, or an
 /// external service that does not respond, does not delay the others.
@@ -24,16 +26,19 @@ pub enum Lane {
     /// Products to be synced to Stripe.
     Sync,
     Image,
+    /// Photographs of a table, each of which takes a core and much memory for a second or more.
+    Intake,
 }
 
 impl Lane {
     /// All lanes.
-    pub const ALL: [Lane; 5] = [
+    pub const ALL: [Lane; 6] = [
         Lane::Money,
         Lane::Clock,
         Lane::Email,
         Lane::Sync,
         Lane::Image,
+        Lane::Intake,
     ];
 
     /// Task identifier of the lane in the queue. The payload names the job.
@@ -44,6 +49,7 @@ impl Lane {
             Lane::Email => "email",
             Lane::Sync => "sync",
             Lane::Image => "image",
+            Lane::Intake => "intake",
         }
     }
 
@@ -61,6 +67,7 @@ impl Lane {
             Lane::Image => {
                 std::thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2))
             }
+            Lane::Intake => 1,
         }
     }
 }
@@ -89,6 +96,12 @@ pub enum Job {
     RenderImage { image: ImageId },
     /// Deletes the stored files of a deleted image.
     RemoveImage { storage_key: String },
+    /// Finds the pieces in a photograph of a table.
+    FindPieces { photo: PhotoId },
+    /// Pairs the fronts of an intake with its backs, and proposes names and prices.
+    PairPieces { intake: IntakeId },
+    /// Stages the pieces of a photograph that have no image yet.
+    StagePieces { photo: PhotoId },
     /// Deletes unreferenced images. Scheduled.
     SweepImages,
     /// Releases expired holds and settles unfinished work. Scheduled.
@@ -111,6 +124,9 @@ impl Job {
             Job::SendEmail { .. } => "send_email",
             Job::RenderImage { .. } => "render_image",
             Job::RemoveImage { .. } => "remove_image",
+            Job::FindPieces { .. } => "find_pieces",
+            Job::PairPieces { .. } => "pair_pieces",
+            Job::StagePieces { .. } => "stage_pieces",
             Job::SweepImages => "sweep_images",
             Job::Sweep => "sweep",
             Job::Reconcile => "reconcile",
@@ -130,6 +146,8 @@ impl Job {
             Job::SendEmail { email } => format!("{name}:{email}"),
             Job::RenderImage { image } => format!("{name}:{image}"),
             Job::RemoveImage { storage_key } => format!("{name}:{storage_key}"),
+            Job::FindPieces { photo } | Job::StagePieces { photo } => format!("{name}:{photo}"),
+            Job::PairPieces { intake } => format!("{name}:{intake}"),
             Job::SweepImages | Job::Sweep | Job::Reconcile => name.to_owned(),
         }
     }
@@ -147,6 +165,9 @@ impl Job {
             Job::SendEmail { .. } => Lane::Email,
             Job::SyncProduct { .. } => Lane::Sync,
             Job::RenderImage { .. } | Job::RemoveImage { .. } => Lane::Image,
+            Job::FindPieces { .. } | Job::PairPieces { .. } | Job::StagePieces { .. } => {
+                Lane::Intake
+            }
         }
     }
 
@@ -161,6 +182,12 @@ impl Job {
             Lane::Image => match self {
                 Job::RemoveImage { .. } => 60,
                 _ => 50,
+            },
+            // All pieces of a batch are known before they are paired, and their sizes before they are staged.
+            Lane::Intake => match self {
+                Job::FindPieces { .. } => 70,
+                Job::PairPieces { .. } => 80,
+                _ => 90,
             },
         }
     }

@@ -21,6 +21,7 @@ use crate::app::App;
 use crate::auth;
 use crate::error::Error;
 use crate::jobs::{self, Job, Lane};
+use crate::products::intakes;
 use crate::{audit::submissions, custom_orders, http::rate_limit, images, payments, products};
 use progress::Progress;
 use wakes::{LaneDatabase, Wakes};
@@ -73,7 +74,11 @@ async fn carry_out(app: &App, job: Job) -> Result<(), Error> {
         }
         Job::RenderImage { image } => images::render(&app.storage, &app.db, &image).await,
         Job::RemoveImage { storage_key } => images::remove(&app.storage, &storage_key).await,
+        Job::FindPieces { photo } => intakes::find_pieces(app, photo).await,
+        Job::PairPieces { intake } => intakes::pair_pieces(app, intake).await,
+        Job::StagePieces { photo } => intakes::stage_pieces(app, photo).await,
         Job::SweepImages => {
+            intakes::let_go(&app.db).await?;
             let swept = images::sweep(&app.storage, &app.db).await?;
             if swept != images::ImageSweep::default() {
                 info!(?swept, "let go of images");
@@ -116,6 +121,7 @@ fn definition(lane: Lane) -> JobDefinition {
         Lane::Email => LaneTask::<{ Lane::Email as usize }>::definition(),
         Lane::Sync => LaneTask::<{ Lane::Sync as usize }>::definition(),
         Lane::Image => LaneTask::<{ Lane::Image as usize }>::definition(),
+        Lane::Intake => LaneTask::<{ Lane::Intake as usize }>::definition(),
     }
 }
 

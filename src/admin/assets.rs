@@ -76,6 +76,12 @@ pub static SELL: LazyLock<Asset> = LazyLock::new(|| {
     Asset::new("sell", "js", "text/javascript; charset=utf-8", content)
 });
 
+/// Script of table photographs: upload with progress, drawing, and pairing by dragging. Pages work without it.
+pub static TABLE: LazyLock<Asset> = LazyLock::new(|| {
+    let content = include_str!("assets/table.js");
+    Asset::new("table", "js", "text/javascript; charset=utf-8", content)
+});
+
 /// The icon of browser tabs.
 pub static ICON: LazyLock<Asset> = LazyLock::new(|| {
     let content = include_str!("assets/icon.svg");
@@ -85,7 +91,7 @@ pub static ICON: LazyLock<Asset> = LazyLock::new(|| {
 /// `GET /admin/assets/{name}`
 pub async fn serve(Path(name): Path<String>) -> Result<Response> {
     let asset = [
-        &STYLE, &SCRIPT, &PRODUCT, &PHOTOS, &FORMS, &SHIP, &SELL, &ICON,
+        &STYLE, &SCRIPT, &PRODUCT, &PHOTOS, &FORMS, &SHIP, &SELL, &TABLE, &ICON,
     ]
     .into_iter()
     .find(|asset| asset.name == name)

@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use uuid::Uuid;
 
-use super::assets::{FORMS, ICON, PHOTOS, PRODUCT, SCRIPT, SELL, SHIP, STYLE};
+use super::assets::{FORMS, ICON, PHOTOS, PRODUCT, SCRIPT, SELL, SHIP, STYLE, TABLE};
 use super::{NAVIGATION, NavItem};
 use crate::app::App;
 use crate::audit::Actor;
@@ -209,6 +209,11 @@ impl AdminContext {
     /// Returns the address of the script of in-person sales.
     pub fn sell_script(&self) -> String {
         SELL.path()
+    }
+
+    /// Returns the address of the script of table photographs.
+    pub fn table_script(&self) -> String {
+        TABLE.path()
     }
 
     /// Returns the address of the script of forms.

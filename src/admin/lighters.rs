@@ -153,10 +153,11 @@ impl Photographs {
         }
         let limits = FormLimits {
             files: MOST,
+            file_bytes: app.storage.limits().file_bytes,
             bytes: app.storage.limits().file_bytes * LARGEST_IMAGES,
             takes_archives: true,
         };
-        let sent = images::read_form_within(&app.storage, request, "photos", limits).await?;
+        let sent = images::read_form_within(&app.storage, request, &["photos"], limits).await?;
         let mut taken = Taken {
             batch: Batch::begin(&app.storage, &app.db, deadline),
             files: Vec::new(),

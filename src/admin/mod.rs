@@ -45,6 +45,10 @@ mod ship_many;
 mod shipment_form;
 mod sign_in;
 mod system;
+mod table_photos;
+mod table_photos_batch;
+mod table_photos_form;
+mod table_photos_photo;
 mod timeline;
 mod tokens;
 mod users;
@@ -188,6 +192,16 @@ pub fn routes() -> Vec<AdminRoute> {
         page("/admin/import-lighters", Staff, lighters::show),
         act("/admin/import-lighters", Staff, lighters::look),
         act("/admin/import-lighters/make", Staff, lighters::make),
+        page("/admin/table-photos", Staff, table_photos::list),
+        act("/admin/table-photos", Staff, table_photos::create),
+        page("/admin/table-photos/new", Staff, table_photos::show_new),
+        page("/admin/table-photos/{id}", Staff, table_photos_batch::show),
+        act("/admin/table-photos/{id}", Staff, table_photos_batch::change),
+        act("/admin/table-photos/{id}/photos", Staff, table_photos::add),
+        act("/admin/table-photos/{id}/take-back", Staff, table_photos_batch::take_back),
+        act("/admin/table-photos/{id}/discard", Staff, table_photos_batch::discard),
+        page("/admin/table-photos/{id}/photos/{photo}", Staff, table_photos_photo::show),
+        act("/admin/table-photos/{id}/photos/{photo}", Staff, table_photos_photo::change),
         page("/admin/products/{id}", Staff, product::show),
         act("/admin/products/{id}", Staff, product::change),
         act("/admin/products/{id}/schedule", Staff, product_actions::schedule),
@@ -297,6 +311,7 @@ pub const NAVIGATION: &[NavItem] = &[
     NavItem { path: "/admin/sell", name: "Sell", access: Access::Staff, icon: "M3 12V4h8l10 10-8 8zM7.500 8h.010" },
     NavItem { path: "/admin/search", name: "Search", access: Access::Staff, icon: "M10.500 17a6.500 6.500 0 100-13 6.500 6.500 0 000 13zM15.500 15.500L20 20" },
     NavItem { path: "/admin/products", name: "Products", access: Access::Staff, icon: "M4 12V4h8l8 8-8 8zM8.500 8.500h.01" },
+    NavItem { path: "/admin/table-photos", name: "Table photos", access: Access::Staff, icon: "M4 8h4l2-3h4l2 3h4v11H4zM12 16.500a3.500 3.500 0 100-7 3.500 3.500 0 000 7z" },
     NavItem { path: "/admin/categories", name: "Categories", access: Access::Staff, icon: "M4 4h7v7H4zM13 4h7v7h-7zM4 13h7v7H4zM13 13h7v7h-7z" },
     NavItem { path: "/admin/custom-orders", name: "Custom orders", access: Access::Staff, icon: "M12 20l-8-9 3-6h10l3 6zM4 11h16M9 11l3 9 3-9-3-6z" },
     NavItem { path: "/admin/account", name: "My account", access: Access::Staff, icon: "M12 12a4 4 0 100-8 4 4 0 000 8zM4 21c0-4 4-6 8-6s8 2 8 6" },

@@ -32,6 +32,7 @@ use crate::audit::submissions::{
 };
 use crate::error::{Code, Error, Result};
 use crate::http::{Deadline, arriving};
+use crate::products::intakes::LIMITS;
 
 /// Retention of a response that shows a secret or signs a user in.
 const SECRETS_KEPT: Duration = Duration::from_secs(10 * 60);
@@ -320,7 +321,9 @@ async fn read_to_the_end(
 ) -> Result<Option<Vec<u8>>> {
     let limits = context.app.storage.limits();
     // Slightly above the limit of any handler, so every upload that one accepts can be compared.
-    let most = limits.file_bytes * limits.files as u64 + 2 * LARGEST;
+    let images = limits.file_bytes * limits.files as u64;
+    let photographs = LIMITS.file_bytes * LIMITS.files as u64;
+    let most = images.max(photographs) + 2 * LARGEST;
     let Some(mut fingerprint) = sent.fingerprint(&context.app.signer) else {
         return Ok(None);
     };

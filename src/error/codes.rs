@@ -232,6 +232,14 @@ codes! {
             NoSetUp = "no_set_up",
             /// The quote has changed since the page was loaded.
             QuoteChanged = "quote_changed",
+            /// The batch of table photographs is done or discarded.
+            IntakeIsClosed = "intake_is_closed",
+            /// Jobs are still at work on the batch of table photographs.
+            IntakeIsBusy = "intake_is_busy",
+            /// A product is made of the piece.
+            PieceHasAProduct = "piece_has_a_product",
+            /// No product is made of the batch of table photographs.
+            NothingToTakeBack = "nothing_to_take_back",
             /// The form has taken effect already.
             AlreadySent = "already_sent",
             /// The form was sent again in the meantime, and that time counts.

@@ -2,8 +2,9 @@
 
 use sqlx::PgPool;
 
-use super::service::{Kept, discard, keep};
+use super::service::{Kept, discard, keep_within};
 use super::{ReceivedFile, Refusal, UploadError};
+use crate::config::MediaLimits;
 use crate::error::Result;
 use crate::http::Deadline;
 use crate::storage::Storage;
@@ -35,11 +36,24 @@ impl Batch {
     /// # Errors
     /// 503 `media_unavailable` when the storage fails, with nothing stored of this file.
     pub async fn keep(&mut self, file: ReceivedFile) -> Result<Option<Refusal>> {
+        let limits = self.storage.limits();
+        self.keep_within(file, limits).await
+    }
+
+    /// As [`Batch::keep`], by limits of its own.
+    ///
+    /// # Errors
+    /// As [`Batch::keep`].
+    pub async fn keep_within(
+        &mut self,
+        file: ReceivedFile,
+        limits: MediaLimits,
+    ) -> Result<Option<Refusal>> {
         let upload = match file {
             ReceivedFile::Upload(upload) => upload,
             ReceivedFile::Refused(refusal) => return Ok(Some(refusal)),
         };
-        let refusal = match keep(&self.storage, &self.db, upload, None).await {
+        let refusal = match keep_within(&self.storage, &self.db, upload, limits).await {
             Ok(kept) => {
                 self.kept.push(kept);
                 None

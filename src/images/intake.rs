@@ -215,6 +215,29 @@ pub(super) fn decode(content: &[u8], limits: &MediaLimits) -> Result<DynamicImag
     })
 }
 
+/// As [`decode`]. What is transparent becomes white.
+pub(super) fn decode_opaque(
+    content: &[u8],
+    limits: &MediaLimits,
+) -> Result<image::RgbImage, Refusal> {
+    let mut image = decode(content, limits)?;
+    if let DynamicImage::ImageRgba8(pixels) = &mut image {
+        for pixel in pixels.pixels_mut() {
+            let [red, green, blue, alpha] = pixel.0.map(u32::from);
+            let over_white = |channel: u32| ((channel * alpha + 255 * (255 - alpha)) / 255) as u8;
+            pixel.0 = [over_white(red), over_white(green), over_white(blue), 255];
+        }
+    }
+    Ok(image.into_rgb8())
+}
+
+/// Encodes an image of the shop's own as it is stored.
+pub(super) fn encode(image: image::RgbImage) -> Result<Prepared, Refusal> {
+    let image = DynamicImage::from(image);
+    let content = renditions::jpeg(&image, JPEG_QUALITY).map_err(refused)?;
+    Ok(described(content, Format::Jpeg, &image))
+}
+
 /// Parses a JPEG and checks its size.
 fn open_jpeg(content: &[u8], limits: &MediaLimits) -> Result<Jpeg, Refusal> {
     // The decoder of `image` leaves stripes where components come in separate scans, and panics on chroma finer than

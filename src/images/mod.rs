@@ -24,8 +24,8 @@ pub use refusal::{Refusal, UploadError};
 pub use routes::{KeptImage, router};
 pub use serve::serve;
 pub use service::{
-    ImageSweep, Judged, Kept, discard, judge, keep, keep_judged, read, read_address, remove,
-    render, sweep,
+    ImageSweep, Judged, Kept, discard, encode, judge, keep, keep_judged, read, read_address,
+    remove, render, sweep, work_on,
 };
 pub use store::{find, find_views, hold, list_views};
 pub use upload::{
@@ -55,15 +55,7 @@ pub fn decode(content: &[u8]) -> Option<image::DynamicImage> {
 /// # Errors
 /// Files that are not supported images, or too large.
 pub fn decode_opaque(content: &[u8], limits: &MediaLimits) -> Result<image::RgbImage, Refusal> {
-    let mut image = intake::decode(content, limits)?;
-    if let image::DynamicImage::ImageRgba8(pixels) = &mut image {
-        for pixel in pixels.pixels_mut() {
-            let [red, green, blue, alpha] = pixel.0.map(u32::from);
-            let over_white = |channel: u32| ((channel * alpha + 255 * (255 - alpha)) / 255) as u8;
-            pixel.0 = [over_white(red), over_white(green), over_white(blue), 255];
-        }
-    }
-    Ok(image.into_rgb8())
+    intake::decode_opaque(content, limits)
 }
 
 /// Metadata of an image.

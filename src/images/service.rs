@@ -62,7 +62,22 @@ pub async fn keep(
     upload: Upload,
     known_as: Option<ImageId>,
 ) -> Result<Kept, UploadError> {
-    let prepared = prepare(storage, upload, known_as).await?;
+    let limits = storage.limits();
+    let prepared = prepare(storage, upload, limits, known_as).await?;
+    Ok(keep_prepared(storage, db, prepared).await?)
+}
+
+/// As [`keep`], by limits of its own.
+///
+/// # Errors
+/// As [`keep`].
+pub async fn keep_within(
+    storage: &Storage,
+    db: &PgPool,
+    upload: Upload,
+    limits: MediaLimits,
+) -> Result<Kept, UploadError> {
+    let prepared = prepare(storage, upload, limits, None).await?;
     Ok(keep_prepared(storage, db, prepared).await?)
 }
 
@@ -112,6 +127,51 @@ pub async fn judge(
     Ok(Judged(decode_all(storage, content, limits, None).await?))
 }
 
+/// Encodes an image that the shop made itself, for [`keep_judged`]. Takes as long as pixels take: not for async code.
+///
+/// # Errors
+/// Images that cannot be encoded.
+pub fn encode(image: image::RgbImage) -> Result<Judged, Refusal> {
+    intake::encode(image).map(Judged)
+}
+
+/// Works on the pixels of a stored image, upright and in sRGB, on a blocking thread, once there is memory for them. What
+/// is transparent is white. Returns `None` for an unknown image, and when the work panics.
+///
+/// # Errors
+/// 503 `media_unavailable` when the storage fails; internal errors.
+pub async fn work_on<T: Send + 'static>(
+    storage: &Storage,
+    db: &PgPool,
+    id: &ImageId,
+    work: impl FnOnce(image::RgbImage) -> T + Send + 'static,
+) -> Result<Option<T>> {
+    let Some(row) = store::row(&mut *db.acquire().await?, id).await? else {
+        return Ok(None);
+    };
+    let Some(content) = original(storage, &row).await? else {
+        return Err(anyhow::anyhow!("the image {id} is not in the store").into());
+    };
+    let limits = kept_limits(storage);
+    let pixels = intake::measure(&content, &limits).map_err(|refusal| odd(id, refusal))?;
+    let done = storage
+        .work(pixels, move || {
+            let image = intake::decode_opaque(&content, &limits)?;
+            drop(content);
+            Ok::<_, Refusal>(work(image))
+        })
+        .await?;
+    done.transpose().map_err(|refusal| odd(id, refusal))
+}
+
+/// Limits of images that are stored: they met the limits at their upload, so today's do not matter.
+fn kept_limits(storage: &Storage) -> MediaLimits {
+    MediaLimits {
+        megapixels: 300,
+        ..storage.limits()
+    }
+}
+
 /// Stores a judged image, as [`keep`] does. Safe to repeat.
 ///
 /// # Errors
@@ -137,6 +197,7 @@ async fn keep_prepared(storage: &Storage, db: &PgPool, prepared: Prepared) -> Re
 async fn prepare(
     storage: &Storage,
     upload: Upload,
+    limits: MediaLimits,
     known_as: Option<ImageId>,
 ) -> Result<Prepared, UploadError> {
     let _reader = storage
@@ -145,7 +206,7 @@ async fn prepare(
         .await
         .map_err(anyhow::Error::from)?;
     let content = upload.into_bytes().await?;
-    decode_all(storage, content, storage.limits(), known_as).await
+    decode_all(storage, content, limits, known_as).await
 }
 
 /// Decodes an image completely, once there is memory for it.
@@ -247,11 +308,7 @@ pub async fn render(storage: &Storage, db: &PgPool, id: &ImageId) -> Result<()> 
     let Some(content) = original(storage, &row).await? else {
         return Err(anyhow::anyhow!("the image {id} is not in the store").into());
     };
-    // The image met the limits at its upload, so today's limit does not matter.
-    let limits = MediaLimits {
-        megapixels: 300,
-        ..storage.limits()
-    };
+    let limits = kept_limits(storage);
     let pixels = intake::measure(&content, &limits).map_err(|refusal| odd(id, refusal))?;
     let made = storage
         .work(pixels, move || {

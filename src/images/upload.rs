@@ -29,13 +29,15 @@ const LONGEST_NAME: usize = 40;
 pub struct UploadedForm {
     /// Text fields, in order.
     pub fields: Vec<(String, String)>,
-    /// Files of the requested field, in order and up to the allowed number.
+    /// Files of the requested fields, in order and up to the allowed number.
     pub files: Vec<ReceivedFile>,
     /// Names of `files` on the sender's machine, in the same order, for messages.
     pub file_names: Vec<String>,
-    /// Number of files in that field beyond the limit.
+    /// Fields of `files`, in the same order.
+    pub file_fields: Vec<String>,
+    /// Number of files in those fields beyond the limit.
     pub surplus: usize,
-    /// Zip files of that field, where the form takes them.
+    /// Zip files of those fields, where the form takes them.
     pub archives: Vec<std::fs::File>,
 }
 
@@ -44,6 +46,8 @@ pub struct UploadedForm {
 pub struct FormLimits {
     /// Number of files.
     pub files: usize,
+    /// Each file, in bytes.
+    pub file_bytes: u64,
     /// All files together, in bytes.
     pub bytes: u64,
     /// A file named `.zip` is taken as it is.
@@ -115,12 +119,17 @@ impl Incoming {
     /// # Errors
     /// When the disk refuses.
     pub fn begin(storage: &Storage) -> Result<Incoming> {
+        Incoming::begin_within(storage, storage.limits().file_bytes)
+    }
+
+    /// As [`Incoming::begin`], for a file of at most this many bytes.
+    fn begin_within(storage: &Storage, most: u64) -> Result<Incoming> {
         let file = tokio::fs::File::from_std(storage.temporary_file()?);
         Ok(Incoming {
             file: BufWriter::with_capacity(BUFFER, file),
             head: Vec::new(),
             size: 0,
-            most: storage.limits().file_bytes,
+            most,
         })
     }
 
@@ -171,20 +180,21 @@ pub async fn read_form(
     } = storage.limits();
     let limits = FormLimits {
         files,
+        file_bytes,
         bytes: file_bytes * files as u64,
         takes_archives: false,
     };
-    read_form_within(storage, request, files_field, limits).await
+    read_form_within(storage, request, &[files_field], limits).await
 }
 
-/// As [`read_form`], with other limits than those of visitors. The limit of a single image stays.
+/// As [`read_form`], with files in several fields, and with other limits than those of visitors.
 ///
 /// # Errors
 /// As [`read_form`].
 pub async fn read_form_within(
     storage: &Storage,
     request: Request,
-    files_field: &str,
+    files_fields: &[&str],
     limits: FormLimits,
 ) -> Result<UploadedForm> {
     let boundary = boundary(&request)?;
@@ -192,6 +202,7 @@ pub async fn read_form_within(
     let mut multipart = Multipart::new(arriving(request, most), boundary);
     let mut form = UploadedForm::default();
     let mut room = MARGIN as usize;
+    let is_wanted = |name: &str| files_fields.contains(&name);
     // Reads to the end even after a rejected file, so that the caller can check the texts first.
     while let Some(mut field) = multipart.next_field().await.map_err(malformed)? {
         let name = field.name().unwrap_or_default().to_owned();
@@ -209,9 +220,7 @@ pub async fn read_form_within(
                     .map_err(|_| Error::Invalid(vec![FieldError::new(&name, "Must be UTF-8.")]))?;
                 form.fields.push((name, text));
             }
-            Some(file_name)
-                if name == files_field && limits.takes_archives && is_zip(file_name) =>
-            {
+            Some(file_name) if is_wanted(&name) && limits.takes_archives && is_zip(file_name) => {
                 let mut file = tokio::fs::File::from_std(storage.temporary_file()?);
                 while let Some(part) = field.chunk().await.map_err(malformed)? {
                     let written = file.write_all(&part).await;
@@ -221,10 +230,10 @@ pub async fn read_form_within(
                 flushed.map_err(|error| unavailable(error, "writing an upload"))?;
                 form.archives.push(file.into_std().await);
             }
-            Some(file_name) if name == files_field && !file_name.is_empty() => {
+            Some(file_name) if is_wanted(&name) && !file_name.is_empty() => {
                 // Files over the limit are counted and not written to the disk.
                 let mut incoming = match form.files.len() < limits.files {
-                    true => Some(Incoming::begin(storage)?),
+                    true => Some(Incoming::begin_within(storage, limits.file_bytes)?),
                     false => None,
                 };
                 while let Some(part) = field.chunk().await.map_err(malformed)? {
@@ -236,6 +245,7 @@ pub async fn read_form_within(
                     Some(incoming) => {
                         form.files.push(incoming.end().await?);
                         form.file_names.push(shortened(file_name));
+                        form.file_fields.push(name);
                     }
                     None => form.surplus += 1,
                 }

@@ -8,6 +8,7 @@ mod fields;
 mod filter;
 mod import;
 mod input;
+pub mod intakes;
 mod inventory;
 pub mod lighters;
 mod listing;

@@ -10,7 +10,7 @@ use super::filter::ProductFilter;
 use super::input::MAX_BATCH;
 use super::paging::{CatalogPage, PAGE_SIZE, PageRequest};
 use super::views::{Availability, BatchView, ProductDetail, ProductEntry};
-use super::{admin_routes, categories, lighters, listing, product_images, store};
+use super::{admin_routes, categories, intakes, lighters, listing, product_images, store};
 use crate::app::App;
 use crate::error::{Code, Error, Result};
 use crate::http::Path;
@@ -26,6 +26,7 @@ pub fn router() -> OpenApiRouter<App> {
         .merge(admin_routes::router())
         .merge(product_images::router())
         .merge(lighters::router())
+        .merge(intakes::router())
         .merge(categories::router())
 }
 

@@ -67,6 +67,18 @@ uuid_id!(
     /// A return of an order's pieces into stock, without money.
     RestockId
 );
+uuid_id!(
+    /// Id of an intake: a batch of photographs of a table.
+    IntakeId
+);
+uuid_id!(
+    /// Id of a photograph of a table.
+    PhotoId
+);
+uuid_id!(
+    /// Id of a piece in a photograph of a table.
+    PieceId
+);
 
 /// The id of an order, or its number as people write it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

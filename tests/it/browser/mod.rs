@@ -7,6 +7,7 @@ mod drafts;
 mod menu;
 mod pages;
 mod shipping;
+mod table_photos;
 mod uploads;
 mod walks;
 mod window;

@@ -10,6 +10,7 @@ use spirit_beads::auth::Scope;
 
 use super::{Driver, LAPTOP, PHONE, Window, shots};
 use crate::admin::{OWNER, PASSWORD, STAFF, set_up_second_factor, signed_in, staffed};
+use crate::catalog::intakes::photograph;
 use crate::support::images::{Part, jpeg};
 use crate::support::{Shop, card, session_of};
 
@@ -148,7 +149,13 @@ async fn world() -> World {
         let found = sqlx::query_scalar(sql).fetch_one(&shop.db).await;
         found.expect("an id")
     };
+    let (batch, photo) = lays_out(&shop).await;
     let ids = BTreeMap::from([
+        (
+            "/admin/table-photos/{id}/photos/{photo}",
+            format!("{batch}/photos/{photo}"),
+        ),
+        ("/admin/table-photos/{id}", batch),
         ("/admin/orders/{id}", "SB-1001".to_owned()),
         ("/admin/orders/{id}/packing-slip", "SB-1001".to_owned()),
         ("/admin/products/{id}", sunrise),
@@ -179,6 +186,26 @@ async fn world() -> World {
         customers_page,
         order_page,
     }
+}
+
+/// A batch of table photographs, worked off. Returns its id and that of a photograph.
+async fn lays_out(shop: &Shop) -> (String, String) {
+    let admin = shop.admin(&Scope::ALL).await;
+    let batch = admin.post("/api/admin/intakes/", &json!({})).await.json;
+    let path = format!(
+        "/api/admin/intakes/{}/",
+        batch["id"].as_str().expect("an id")
+    );
+    for side in ["front", "back"] {
+        let photo = photograph(&format!("s210-kin-{side}.jpg"));
+        let parts = [Part::text("side", side), Part::file("image", &photo)];
+        let sent = admin.send_form(&format!("{path}photos/"), &parts).await;
+        assert_eq!(sent.status, 202, "{}", sent.text);
+    }
+    shop.run_failing_jobs().await;
+    let shown = admin.get(&path).await.json;
+    let id = |value: &serde_json::Value| value.as_str().expect("an id").to_owned();
+    (id(&shown["id"]), id(&shown["photos"][0]["id"]))
 }
 
 /// Pages whose route is not all there is to see.
@@ -376,7 +403,10 @@ async fn every_page(width: u32) {
             continue;
         }
         let path = match ids.get(route.path) {
-            Some(id) => route.path.replace("{id}", id),
+            Some(id) => route
+                .path
+                .replace("{id}/photos/{photo}", id)
+                .replace("{id}", id),
             None => route.path.to_owned(),
         };
         assert!(!path.contains('{'), "nothing to show behind {path}");

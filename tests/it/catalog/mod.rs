@@ -2,6 +2,7 @@
 
 mod drafts;
 mod file;
+pub mod intakes;
 mod reads;
 mod search;
 mod snapshots;

@@ -146,6 +146,7 @@ async fn furnish(shop: &Shop, admin: &Client) {
     let path = "/api/admin/products/sunrise/images/";
     let answer = admin.post(path, &images).await;
     assert!(answer.status < 300, "{}", answer.text);
+    crate::support::intakes::lay_out(shop).await;
     shop.run_jobs().await;
 
     // Orders in every state. What is paid here is settled before any input comes.
@@ -272,6 +273,8 @@ async fn named(shop: &Shop) -> Vec<(String, String)> {
          union all select 'emails', id::text from emails
          union all select 'tokens', id::text from api_tokens
          union all select 'images', id from images
+         union all select 'intakes', id::text from intakes
+         union all select 'table-photos', id::text from intakes
          union all select 'events', id from stripe_events
          union all select 'jobs', id::text from graphile_worker._private_jobs
          union all select 'by-session', id from stripe_sandbox.objects where object = 'checkout.session'

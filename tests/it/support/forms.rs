@@ -174,6 +174,15 @@ impl Form {
         self
     }
 
+    /// The same form, of which this button is pressed instead of the first one.
+    pub fn press(mut self, name: &str, value: &str) -> Form {
+        let wanted = Some((name.to_owned(), value.to_owned()));
+        let at = self.buttons.iter().position(|button| *button == wanted);
+        let at = at.unwrap_or_else(|| panic!("no button {value} among {:?}", self.buttons));
+        self.buttons.swap(0, at);
+        self
+    }
+
     /// Names and values as they are sent, when the first of its buttons is pressed.
     pub fn pairs(&self) -> Vec<(String, String)> {
         let fields = self.fields.iter();

@@ -4,6 +4,7 @@ mod client;
 pub mod database;
 pub mod forms;
 pub mod images;
+pub mod intakes;
 mod lines;
 pub mod logs;
 mod mail;

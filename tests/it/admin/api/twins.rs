@@ -118,6 +118,44 @@ const TWINS: &[(&str, Result<&str, &str>)] = &[
         "POST /admin/import-lighters/make",
         Ok("POST /api/admin/lighters"),
     ),
+    ("GET /admin/table-photos", Ok("GET /api/admin/intakes")),
+    (
+        "POST /admin/table-photos",
+        Ok("POST /api/admin/intakes, POST /api/admin/intakes/{id}/photos"),
+    ),
+    ("GET /admin/table-photos/new", Err(FORM)),
+    (
+        "GET /admin/table-photos/{id}",
+        Ok("GET /api/admin/intakes/{id}"),
+    ),
+    (
+        "POST /admin/table-photos/{id}",
+        Ok(
+            "PATCH /api/admin/intakes/{id}/pieces/{piece}, PUT /api/admin/intakes/{id}/pairs, PATCH /api/admin/intakes/{id}/items/{front}, POST /api/admin/intakes/{id}/create",
+        ),
+    ),
+    (
+        "POST /admin/table-photos/{id}/photos",
+        Ok("POST /api/admin/intakes/{id}/photos"),
+    ),
+    (
+        "POST /admin/table-photos/{id}/take-back",
+        Ok("POST /api/admin/intakes/{id}/take-back"),
+    ),
+    (
+        "POST /admin/table-photos/{id}/discard",
+        Ok("DELETE /api/admin/intakes/{id}"),
+    ),
+    (
+        "GET /admin/table-photos/{id}/photos/{photo}",
+        Ok("GET /api/admin/intakes/{id}"),
+    ),
+    (
+        "POST /admin/table-photos/{id}/photos/{photo}",
+        Ok(
+            "POST /api/admin/intakes/{id}/pieces, POST /api/admin/intakes/{id}/pieces/{piece}/cut, PATCH /api/admin/intakes/{id}/photos/{photo}, DELETE /api/admin/intakes/{id}/photos/{photo}",
+        ),
+    ),
     (
         "GET /admin/products/{id}",
         Ok("GET /api/admin/products/{id}, GET /api/products/{id}/stock"),

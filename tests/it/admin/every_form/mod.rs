@@ -265,6 +265,7 @@ fn complete(field: &mut Field) {
         ("hidden" | "checkbox" | "radio" | "select" | "file", _) => return,
         _ if !field.value.is_empty() || !field.is_required => return,
         (_, "email") => "new@example.com",
+        ("number", _) => "10",
         (_, "price" | "amount") => "12.50",
         (_, "carrier") => "USPS",
         _ => "Something new",

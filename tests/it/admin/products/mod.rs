@@ -4,6 +4,7 @@ mod categories;
 mod images;
 mod lighters;
 mod list;
+mod table_photos;
 
 use serde_json::{Value, json};
 

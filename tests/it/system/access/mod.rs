@@ -8,7 +8,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use spirit_beads::auth::{Role, Scope};
 
-use crate::support::{Answer, Client, Leftover, Shop};
+use crate::support::{Answer, Client, Leftover, Shop, intakes};
 
 /// Every route that needs a token, the scope it asks for, and a body that would have an effect.
 pub fn routes() -> Vec<(Method, &'static str, Scope, Value)> {
@@ -357,6 +357,20 @@ fn twins() -> Vec<(Method, &'static str, Scope, Value)> {
         (post(), "/api/admin/products/{id}/duplicate", Scope::Catalog, nothing.clone()),
         (post(), "/api/admin/lighters", Scope::Catalog,
             json!({"files": [{"name": "classic/A_B_55-1.png", "image": IMAGE}], "dry_run": true})),
+        (get(), "/api/admin/intakes", Scope::Catalog, nothing.clone()),
+        (post(), "/api/admin/intakes", Scope::Catalog, json!({"lighter_type": 2})),
+        (get(), "/api/admin/intakes/{id}", Scope::Catalog, nothing.clone()),
+        (Method::DELETE, "/api/admin/intakes/{id}", Scope::Catalog, nothing.clone()),
+        (Method::PATCH, "/api/admin/intakes/{id}/photos/{photo}", Scope::Catalog, json!({"side": "front"})),
+        (Method::DELETE, "/api/admin/intakes/{id}/photos/{photo}", Scope::Catalog, nothing.clone()),
+        (post(), "/api/admin/intakes/{id}/pieces", Scope::Catalog,
+            json!({"photo": intakes::OPEN, "outline": [[9, 9], [90, 9], [90, 200], [9, 200]]})),
+        (Method::PATCH, "/api/admin/intakes/{id}/pieces/{piece}", Scope::Catalog, json!({"head_degrees": 12})),
+        (post(), "/api/admin/intakes/{id}/pieces/{piece}/cut", Scope::Catalog, json!({"from": [0, 200], "to": [400, 200]})),
+        (Method::PUT, "/api/admin/intakes/{id}/pairs", Scope::Catalog, json!({"pairs": []})),
+        (Method::PATCH, "/api/admin/intakes/{id}/items/{front}", Scope::Catalog, json!({"name": "Wren"})),
+        (post(), "/api/admin/intakes/{id}/create", Scope::Catalog, json!({})),
+        (post(), "/api/admin/intakes/{id}/take-back", Scope::Catalog, nothing.clone()),
         (post(), "/api/admin/products/{id}/images", Scope::Catalog, images.clone()),
         (Method::PUT, "/api/admin/products/{id}/images", Scope::Catalog, images),
         (post(), "/api/admin/products/{id}/images/{image}/up", Scope::Catalog, nothing.clone()),
@@ -468,6 +482,7 @@ async fn furnished() -> Shop {
     ] {
         sqlx::query(sql).execute(&shop.db).await.expect(sql);
     }
+    intakes::lay_out(&shop).await;
     shop
 }
 
@@ -481,6 +496,8 @@ fn path_of(route: &str) -> String {
         route if route.starts_with("/api/admin/review-items/") => EMAIL,
         route if route.starts_with("/api/admin/categories/") => "1",
         route if route.starts_with("/api/admin/users/") => USER,
+        "/api/admin/intakes/{id}/take-back" => intakes::DONE,
+        route if route.starts_with("/api/admin/intakes/") => intakes::OPEN,
         route if route.starts_with("/api/admin/tokens/") => "900",
         route if route.starts_with("/api/admin/jobs/") => "900",
         route if route.starts_with("/api/admin/events/") => "evt_1",
@@ -489,7 +506,10 @@ fn path_of(route: &str) -> String {
         _ => "sunrise",
     };
     let route = route.replace("{id}", id).replace("{image}", IMAGE);
-    route.replace("{name}", "receipt") + "/"
+    let route = route.replace("{name}", "receipt") + "/";
+    ["{photo}", "{piece}", "{front}"]
+        .into_iter()
+        .fold(route, |route, name| route.replace(name, intakes::OPEN))
 }
 
 async fn knock(
@@ -524,6 +544,10 @@ async fn state(shop: &Shop) -> Value {
              (select to_jsonb(s) from settings s),
              (select count(*) from audit_log where actor like 'token:%'),
              (select count(*) from stock_movements),
+             (select jsonb_agg(to_jsonb(i) order by id) from intakes i),
+             (select jsonb_agg(to_jsonb(i) order by id) from intake_photos i),
+             (select jsonb_agg(to_jsonb(i) order by id) from intake_pieces i),
+             (select jsonb_agg(to_jsonb(i) order by piece_id) from intake_items i),
              (select count(*) from graphile_worker._private_jobs))",
     )
     .fetch_one(&shop.db)

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use crate::support::Shop;
 
 /// Every route with its methods. What is added to the shop is added here.
-const ROUTES: [(&str, &[&str]); 99] = [
+const ROUTES: [(&str, &[&str]); 110] = [
     ("/api/admin/audit", &["get"]),
     ("/api/admin/categories", &["get", "put"]),
     ("/api/admin/categories/{id}/down", &["post"]),
@@ -66,6 +66,20 @@ const ROUTES: [(&str, &[&str]); 99] = [
     ("/api/admin/orders/{id}/undo", &["post"]),
     ("/api/admin/orders/{id}/unship", &["post"]),
     ("/api/admin/images", &["post"]),
+    ("/api/admin/intakes", &["get", "post"]),
+    ("/api/admin/intakes/{id}", &["delete", "get"]),
+    ("/api/admin/intakes/{id}/create", &["post"]),
+    ("/api/admin/intakes/{id}/items/{front}", &["patch"]),
+    ("/api/admin/intakes/{id}/pairs", &["put"]),
+    ("/api/admin/intakes/{id}/photos", &["post"]),
+    (
+        "/api/admin/intakes/{id}/photos/{photo}",
+        &["delete", "patch"],
+    ),
+    ("/api/admin/intakes/{id}/pieces", &["post"]),
+    ("/api/admin/intakes/{id}/pieces/{piece}", &["patch"]),
+    ("/api/admin/intakes/{id}/pieces/{piece}/cut", &["post"]),
+    ("/api/admin/intakes/{id}/take-back", &["post"]),
     ("/api/admin/lighters", &["post"]),
     ("/api/admin/products", &["get", "patch"]),
     ("/api/admin/products/{id}", &["get"]),
@@ -121,7 +135,8 @@ const OPEN_WRITES: [&str; 4] = [
 ];
 
 /// The ends of those writes that need no body.
-const BODILESS: [&str; 23] = [
+const BODILESS: [&str; 24] = [
+    "/take-back",
     "/cancel/{token}",
     "/approve",
     "/archive",
