@@ -41,8 +41,11 @@ pub(super) struct ImportDjango {
     report: Option<PathBuf>,
 }
 
+/// Megapixels of the images that are decoded at the same time, unless one alone has more.
+const DECODED_AT_ONCE: u32 = 12;
+
 /// Runs the command. Exits with 1 when nothing was imported.
-pub(super) async fn run(command: ImportDjango, config: Config) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(command: ImportDjango, mut config: Config) -> anyhow::Result<ExitCode> {
     let place = place(&command, &config)?;
     let options = Options {
         media: command.media,
@@ -51,6 +54,9 @@ pub(super) async fn run(command: ImportDjango, config: Config) -> anyhow::Result
         currency: config.shop.currency.code(),
         is_strict: command.strict,
     };
+    // The memory of the machine is the running shop's: what is larger is decoded alone.
+    let megapixels = &mut config.storage.limits.megapixels;
+    *megapixels = (*megapixels).min(DECODED_AT_ONCE);
     let shop = Shop::open(config).await?;
     let bar = progress::bar(0, "images");
     let result = django::import(&shop.app, &place, &options, &|step, at, all| {

@@ -75,7 +75,7 @@ impl World {
         if let Some(file) = form.fields.iter().find(|field| field.kind == "file") {
             form.files.push((file.name.clone(), plain_png(12, 12)));
         }
-        for name in ["id", "scope"] {
+        for name in ["id", "scope", "sure"] {
             let mut boxes = form.fields.iter_mut().filter(|field| field.name == name);
             if let Some(first) = boxes.next() {
                 first.is_on = true;
@@ -130,6 +130,17 @@ impl World {
                 let page = form.send(&owner).await.text;
                 let typed = [("category.0", "Suns"), ("price.0", "55")];
                 Some((owner, Form::to(&page, route).with(&typed)))
+            }
+            // Only of a customer for whom nothing is to be done any more.
+            "/admin/customers/{id}/erase" => {
+                let number = "select max(number) from orders where email = 'fay@example.com'";
+                let number: i64 = sqlx::query_scalar(number)
+                    .fetch_one(&shop.db)
+                    .await
+                    .expect("a sale");
+                let page = owner.get(&format!("/admin/customers/SB-{number}")).await;
+                let path = format!("/admin/customers/SB-{number}/erase");
+                Some((owner, Form::to(&page.text, &path)))
             }
             _ => self.find(route, owner).await,
         }
@@ -190,6 +201,9 @@ async fn furnish(stage: &Stage) {
         assert!(answer.status < 300, "{path}: {}", answer.text);
     };
     let shipment = json!({"carrier": "USPS", "tracking_number": "9400"});
+    let sale =
+        json!({"lines": [{"product_id": "sunrise", "quantity": 1}], "email": "fay@example.com"});
+    post("/api/admin/orders/", sale).await;
     let draft = json!({
         "id": "heron", "name": "Heron", "lighter_type": 1, "price": 4700, "on_sale_at": "2126-12-04T18:00:00Z",
     });
