@@ -211,14 +211,19 @@ async fn select<T: for<'r> FromRow<'r, PgRow>>(
             .push(" left join categories c on c.id = p.category_id")
             .push(" order by h.rank desc, p.name, p.id");
     } else {
-        let join = " left join categories c on c.id = p.category_id";
-        push_matching(&mut sql, filter, join);
         let order = match filter.ordering.as_slice() {
             [] => "p.name, p.id".to_owned(),
             terms => terms.join(", "),
         };
-        sql.push(" order by ").push(order);
+        // The page's ids come first: otherwise the images of all rows that `offset` skips would be read, too.
+        sql.push(" from (select p.id");
+        push_matching(&mut sql, filter);
+        sql.push(" order by ").push(&order);
         push_page(&mut sql, filter, page);
+        sql.push(") page join products p on p.id = page.id")
+            .push(" left join categories c on c.id = p.category_id")
+            .push(" order by ")
+            .push(order);
     }
     let rows = sql.build().fetch_all(&mut *conn).await?;
     let counted = match rows.first() {
@@ -260,7 +265,7 @@ fn push_total(sql: &mut QueryBuilder<Postgres>, filter: &ProductFilter) {
         Some(_) => {
             sql.push(" from hits");
         }
-        None => push_matching(sql, filter, ""),
+        None => push_matching(sql, filter),
     }
     sql.push(")");
 }
@@ -403,15 +408,14 @@ fn visible(filter: &ProductFilter) -> &'static str {
     }
 }
 
-/// Appends `from … where …` of the filter, with an optional join.
-fn push_matching(sql: &mut QueryBuilder<Postgres>, filter: &ProductFilter, join: &'static str) {
+/// Appends `from … where …` of the filter.
+fn push_matching(sql: &mut QueryBuilder<Postgres>, filter: &ProductFilter) {
     if filter.search.is_some() {
         // Hits have passed the filter already.
-        sql.push(" from hits h join products p on p.id = h.id")
-            .push(join);
+        sql.push(" from hits h join products p on p.id = h.id");
         return;
     }
-    sql.push(" from products p").push(join).push(" where ");
+    sql.push(" from products p where ");
     push_conditions(sql, filter);
 }
 

@@ -152,7 +152,8 @@ pub fn router(app: App, pages: Option<Router>) -> Router {
         .with_state(app.clone())
         .merge(context);
     if !app.config.is_production() {
-        shop = shop.merge(start_page::router(pages.is_some()).with_state(app.clone()));
+        let start = start_page::router(pages.is_some()).with_state(app.clone());
+        shop = shop.merge(start.method_not_allowed_fallback(method_not_allowed));
     }
     if let Some(pages) = pages {
         shop = shop.nest("/sandbox", pages);

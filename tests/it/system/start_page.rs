@@ -1,5 +1,7 @@
 //! The start page of development, and the pages that it stands in for.
 
+use serde_json::json;
+
 use crate::support::{Shop, card, session_of};
 
 #[tokio::test]
@@ -44,5 +46,10 @@ async fn whoever_pays_without_a_storefront_lands_on_a_page_that_leads_to_the_ord
             page.text
         );
     }
+    let posted = shop.client.post("/success", &json!({})).await;
+    assert_eq!(
+        (posted.status, posted.json["code"].as_str()),
+        (405, Some("method_not_allowed"))
+    );
     shop.run_jobs().await;
 }
