@@ -6,6 +6,7 @@ use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sqlx::PgConnection;
+use table_photos::names::WordLists;
 use utoipa::ToSchema;
 
 use crate::audit::{self, Actor};
@@ -41,6 +42,8 @@ pub struct Settings {
     pub shipping_international: Rate,
     /// The owner's own words in emails to customers.
     pub voice: Voice,
+    /// Words for the names of photographed pieces.
+    pub piece_words: WordLists,
 }
 
 /// Shipping price and delivery time of one zone.
@@ -85,6 +88,10 @@ pub struct Choice {
     /// How to take care of a piece: in emails about shipped pieces, and in receipts of sales in person.
     #[schema(max_length = 2000)]
     pub care_advice: Option<String>,
+    /// Words from which the names of photographed pieces are made, a line for each color and each pattern:
+    /// `red: Ember, Rowan, Poppy`.
+    #[schema(max_length = 20_000)]
+    pub piece_words: Option<String>,
 }
 
 #[derive(sqlx::FromRow)]
@@ -101,13 +108,15 @@ struct SettingsRow {
     email_closing: Option<String>,
     email_signature: Option<String>,
     care_advice: Option<String>,
+    piece_words: Option<String>,
 }
 
 macro_rules! read {
     ($and_lock:literal) => {
         concat!(
             "select version, shop_name, time_zone, quote_valid_days, low_stock, shipping_us, shipping_north_america,
-                    shipping_international, email_greeting, email_closing, email_signature, care_advice
+                    shipping_international, email_greeting, email_closing, email_signature, care_advice,
+                    piece_words
              from settings ",
             $and_lock
         )
@@ -157,6 +166,7 @@ impl From<SettingsRow> for Choice {
             email_closing: row.email_closing,
             email_signature: row.email_signature,
             care_advice: row.care_advice,
+            piece_words: row.piece_words,
         }
     }
 }
@@ -173,6 +183,7 @@ impl Choice {
             email_closing: words(self.email_closing),
             email_signature: words(self.email_signature),
             care_advice: words(self.care_advice),
+            piece_words: words(self.piece_words),
             ..self
         }
     }
@@ -192,6 +203,7 @@ impl Settings {
             shipping_north_america: config.shop.shipping_north_america.into(),
             shipping_international: config.shop.shipping_international.into(),
             voice: Voice::default(),
+            piece_words: WordLists::default(),
         }
     }
 
@@ -218,6 +230,10 @@ impl Settings {
                 signature: choice.email_signature.unwrap_or(self.voice.signature),
                 care: choice.care_advice.unwrap_or(self.voice.care),
             },
+            piece_words: choice
+                .piece_words
+                .and_then(|text| WordLists::from_text(&text).ok())
+                .unwrap_or(self.piece_words),
         }
     }
 }
@@ -236,6 +252,7 @@ impl From<Settings> for Choice {
             email_closing: Some(settings.voice.closing),
             email_signature: Some(settings.voice.signature),
             care_advice: Some(settings.voice.care),
+            piece_words: Some(settings.piece_words.to_string()),
         }
     }
 }
@@ -327,7 +344,7 @@ pub async fn choose(
         "update settings
          set version = version + 1, shop_name = $1, time_zone = $2, quote_valid_days = $3, low_stock = $4, shipping_us = $5,
              shipping_north_america = $6, shipping_international = $7, shipping_currency = $8, email_greeting = $9,
-             email_closing = $10, email_signature = $11, care_advice = $12",
+             email_closing = $10, email_signature = $11, care_advice = $12, piece_words = $13",
     )
     .bind(&choice.shop_name)
     .bind(&choice.time_zone)
@@ -341,6 +358,7 @@ pub async fn choose(
     .bind(&choice.email_closing)
     .bind(&choice.email_signature)
     .bind(&choice.care_advice)
+    .bind(&choice.piece_words)
     .execute(&mut *conn)
     .await?;
     let (was, is) = difference(&before, &choice)?;
@@ -364,6 +382,7 @@ pub fn field_errors(choice: &Choice, currency: Currency) -> Vec<FieldError> {
         ("email_closing", &choice.email_closing, 500),
         ("email_signature", &choice.email_signature, 200),
         ("care_advice", &choice.care_advice, 2000),
+        ("piece_words", &choice.piece_words, 20_000),
     ] {
         let Some(text) = text else { continue };
         let is_line = field == "email_greeting";
@@ -374,6 +393,11 @@ pub fn field_errors(choice: &Choice, currency: Currency) -> Vec<FieldError> {
         } else if is_line && text.is_empty() {
             field_errors.push(FieldError::new(field, "must have 1 to 100 characters"));
         }
+    }
+    if let Some(Err(problem)) = choice.piece_words.as_deref().map(WordLists::from_text) {
+        let problem = problem.to_string();
+        let wrong = format!("cannot be read: {}", problem.trim_end_matches('.'));
+        field_errors.push(FieldError::new("piece_words", wrong));
     }
     // PostgreSQL takes names in any case; here they are as the database of time zones has them.
     let is_zone = |name: &String| name.parse::<Tz>().is_ok_and(|zone| zone.name() == name);

@@ -100,6 +100,7 @@ fn fields(settings: &Settings) -> Form {
     form.set("email_closing", settings.voice.closing.clone());
     form.set("email_signature", settings.voice.signature.clone());
     form.set("care_advice", settings.voice.care.clone());
+    form.set("piece_words", settings.piece_words.to_string());
     for ((zone, _), rate) in ZONES.into_iter().zip(rates(settings)) {
         let price = rate.price.plain(settings.currency.code());
         form.set(&format!("{zone}.price"), price);
@@ -199,6 +200,8 @@ fn read(form: &Form, defaults: &Settings) -> Result<Choice> {
     let zone = form.get("time_zone");
     let greeting = form.get("email_greeting");
     let words = |field: &str| Some(form.get(field));
+    let piece_words = form.get("piece_words").replace("\r\n", "\n");
+    let our_words = defaults.piece_words.to_string();
     let choice = Choice {
         shop_name: (!name.is_empty() && name != defaults.shop_name).then_some(name),
         time_zone: (!zone.is_empty() && zone != defaults.time_zone.name()).then_some(zone),
@@ -213,6 +216,7 @@ fn read(form: &Form, defaults: &Settings) -> Result<Choice> {
         email_closing: words("email_closing"),
         email_signature: words("email_signature"),
         care_advice: words("care_advice"),
+        piece_words: (piece_words != our_words.trim()).then_some(piece_words),
     }
     .trimmed();
     if field_errors.is_empty() {

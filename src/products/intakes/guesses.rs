@@ -8,6 +8,7 @@ use table_photos::names::{Description, WordLists, propose};
 use super::{IntakeDetails, Item, Piece, store};
 use crate::error::Result;
 use crate::products::categories::name_key;
+use crate::settings::Settings;
 use crate::types::money::Cents;
 
 /// Products of a category from which their prices count, instead of those of all categories.
@@ -47,14 +48,14 @@ impl Proposals {
     pub async fn begin(
         conn: &mut PgConnection,
         details: &IntakeDetails,
-        currency: &str,
+        settings: &Settings,
     ) -> Result<Proposals> {
         let taken = store::taken_names(conn).await?;
         Ok(Proposals {
-            currency: currency.to_owned(),
+            currency: settings.currency.code().to_owned(),
             category: details.intake.category_id,
             prices: BTreeMap::new(),
-            words: WordLists::default(),
+            words: settings.piece_words.clone(),
             taken: taken.iter().map(|name| name_key(name)).collect(),
         })
     }

@@ -15,6 +15,7 @@ use crate::app::App;
 use crate::error::{Error, Result};
 use crate::images;
 use crate::jobs::{self, Job};
+use crate::settings;
 use crate::types::ids::{IntakeId, PhotoId, PieceId};
 
 /// Most pieces of a side that are compared with each other, to find those that were photographed twice.
@@ -210,8 +211,8 @@ async fn apply(
         .filter_map(|item| item.back_id)
         .collect();
     store::free_backs(conn, intake.id, &free).await?;
-    let currency = app.config.shop.currency;
-    let mut proposals = Proposals::begin(conn, &details, currency.code()).await?;
+    let settings = settings::current(conn, &app.config).await?;
+    let mut proposals = Proposals::begin(conn, &details, &settings).await?;
     let fronts = details.pieces.iter();
     let is_twin = |piece: &Piece| plan.same.iter().any(|(second, _)| *second == piece.id);
     for front in fronts.filter(|piece| piece.is_used() && piece.side == Side::Front) {

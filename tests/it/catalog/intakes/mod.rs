@@ -3,6 +3,7 @@
 mod bad_photographs;
 mod corrections;
 mod products;
+mod words;
 
 use std::path::Path;
 
