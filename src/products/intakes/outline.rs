@@ -41,8 +41,11 @@ pub(super) fn area(outline: &Outline) -> f32 {
         .abs()
 }
 
-/// Parts an outline along the line through two points. `None`: the line does not go through it.
+/// Parts an outline along the line through two points. `None`: the line does not go through it, or both points are one.
 pub(super) fn cut(outline: &Outline, from: [f32; 2], to: [f32; 2]) -> Option<[Outline; 2]> {
+    if from == to {
+        return None;
+    }
     let along = [to[0] - from[0], to[1] - from[1]];
     let side = |[x, y]: [f32; 2]| along[0] * (y - from[1]) - along[1] * (x - from[0]);
     let parts = [1.0, -1.0].map(|sign| {
