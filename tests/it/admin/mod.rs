@@ -205,7 +205,8 @@ async fn path_of(shop: &Shop, route: &AdminRoute) -> String {
     let page = shop.client.get("/admin/sign-in").await.text;
     let (_, asset) = page.split_once("/admin/assets/").expect("an asset");
     let asset = asset.split('"').next().expect("its end");
-    route.path.replace("{id}", &id).replace("{name}", asset)
+    let path = route.path.replace("{id}", &id).replace("{photo}", &id);
+    path.replace("{name}", asset)
 }
 
 /// Entries of the audit log, oldest first.
