@@ -39,7 +39,7 @@ bench seconds="10":
 # Measure an import of 500 products, 3,000 orders and 1,400 images
 bench-import:
     cargo build --release --locked
-    SHOP_PROGRAM=$PWD/target/release/spirit-beads cargo test --test it a_large_shop -- --ignored --nocapture
+    SHOP_PROGRAM=$PWD/target/release/spirit-beads cargo test --test it a_large_shop -- --ignored --test-threads=1 --nocapture
 
 # Attack the API by its own document
 schemathesis: build
