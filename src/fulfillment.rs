@@ -297,14 +297,21 @@ pub async fn ship(
     Ok(after)
 }
 
-/// Locks an order, after the custom order that it belongs to, if any.
+/// Locks an order, after the custom order that it belongs to, if any. Whatever is done to it needs its customer.
+///
+/// # Errors
+/// 404; 409 `customer_erased`.
 async fn lock(conn: &mut PgConnection, id: OrderId) -> Result<(Option<OrderedPiece>, Order)> {
     if let Some(piece) = custom_orders::lock_piece(conn, id).await? {
+        piece.custom_order.check_customer_known()?;
         let order = piece.order.clone();
+        order.check_customer_known()?;
         return Ok((Some(piece), order));
     }
     let order = orders::lock(conn, id).await?;
-    Ok((None, order.ok_or(Error::NotFound("Order"))?))
+    let order = order.ok_or(Error::NotFound("Order"))?;
+    order.check_customer_known()?;
+    Ok((None, order))
 }
 
 async fn ship_bought(
@@ -366,7 +373,7 @@ async fn withdraw_emails(
     responses(
         (status = 200, body = OrderView),
         TokenFailures, NotThere,
-        (status = 409, body = ErrorBody, description = "`not_deliverable`: not shipped"),
+        (status = 409, body = ErrorBody, description = "`not_deliverable`: not shipped; `customer_erased`: the customer's data was deleted"),
     )
 )]
 async fn deliver_order(

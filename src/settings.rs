@@ -85,7 +85,7 @@ pub struct Choice {
     /// Signature in emails to customers.
     #[schema(max_length = 200)]
     pub email_signature: Option<String>,
-    /// How to take care of a piece: in emails about shipped pieces, and in receipts of sales in person.
+    /// Advice on the care of a piece: in emails about shipped pieces, and in receipts of sales in person.
     #[schema(max_length = 2000)]
     pub care_advice: Option<String>,
     /// Words from which the names of photographed pieces are made, a line for each color and each pattern:

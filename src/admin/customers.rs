@@ -82,6 +82,8 @@ pub async fn view(conn: &mut PgConnection, key: &str) -> Result<CustomerView> {
         };
         (custom_order.created_at, customer)
     }));
+    // What somebody else paid for them, or had made, is under another address.
+    known.retain(|(_, customer)| customer.email.eq_ignore_ascii_case(&email));
     let latest = known.into_iter().max_by_key(|(at, _)| *at);
     let (_, customer) = latest.ok_or(Error::NotFound("Customer"))?;
     Ok(CustomerView {

@@ -14,7 +14,7 @@ use crate::app::App;
 use crate::error::Result;
 use crate::http::Query;
 use crate::orders::{BestCategory, BestSeller, Conversion, Sales};
-use crate::payments::Refunded;
+use crate::payments::RefundSum;
 use crate::products::RunningOut;
 use crate::review_items::ReviewItem;
 use crate::types::money::Cents;
@@ -36,11 +36,11 @@ struct DashboardPage<'a> {
     /// Text alternative of the chart.
     summary: String,
     /// Days or weeks with sales, the latest first: for those who cannot read the chart.
-    sold: Vec<Sold>,
+    sold: Vec<PeriodSales>,
     best_sellers: Vec<BestSeller>,
     best_categories: Vec<BestCategory>,
     conversion: Conversion,
-    refunds: Vec<Refunded>,
+    refunds: Vec<RefundSum>,
     running_out: Vec<RunningOut>,
 }
 
@@ -60,8 +60,8 @@ impl DashboardPage<'_> {
     }
 }
 
-/// What was sold in a day or a week.
-struct Sold {
+/// Sales of a day or a week.
+struct PeriodSales {
     when: String,
     orders: i64,
     amount: Cents,
@@ -257,14 +257,18 @@ fn takings(name: &'static str, sales: &[Sales], from: NaiveDate, main: &str) -> 
 }
 
 /// Sales of each day in one currency, or of each week where that is more than a quarter of a year.
-fn sold(sales: &[Sales], (first, last): (NaiveDate, NaiveDate), currency: &str) -> Vec<Sold> {
+fn sold(
+    sales: &[Sales],
+    (first, last): (NaiveDate, NaiveDate),
+    currency: &str,
+) -> Vec<PeriodSales> {
     let is_by_week = (last - first).num_days() > 92;
     let step = if is_by_week { 7 } else { 1 };
     // The last week ends today.
     let ends = std::iter::successors(Some(last), |end| end.checked_sub_days(Days::new(step)));
     let spans = ends.take_while(|end| *end >= first).map(|end| {
         let begin = (end - Days::new(step - 1)).max(first);
-        let mut span = Sold {
+        let mut span = PeriodSales {
             when: match is_by_week {
                 true => format!("{} to {}", begin.format("%b %-d"), end.format("%b %-d")),
                 false => end.format("%a, %b %-d").to_string(),
@@ -279,12 +283,12 @@ fn sold(sales: &[Sales], (first, last): (NaiveDate, NaiveDate), currency: &str) 
         }
         span
     });
-    let mut spans: Vec<Sold> = spans.collect();
+    let mut spans: Vec<PeriodSales> = spans.collect();
     spans.reverse();
     spans
 }
 
-impl Sold {
+impl PeriodSales {
     fn orders_in_words(&self) -> String {
         match self.orders {
             0 => "no orders".to_owned(),
@@ -294,7 +298,7 @@ impl Sold {
     }
 }
 
-fn draw(sold: &[Sold], currency: &str) -> Chart {
+fn draw(sold: &[PeriodSales], currency: &str) -> Chart {
     let values = sold.iter().map(|one| {
         let amount = one.amount.in_currency(currency);
         let title = format!("{}: {amount}, {}", one.when, one.orders_in_words());

@@ -8,6 +8,7 @@ use sqlx::PgConnection;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
+use uuid::Uuid;
 
 use super::customers::{self, CustomerView};
 use crate::app::App;
@@ -15,13 +16,13 @@ use crate::audit::{self, Actor};
 use crate::auth::{Admin, Scope};
 use crate::error::answers::{BadRequest, BodyFailures, NotThere, TokenFailures};
 use crate::error::{Code, Error, ErrorBody, Result};
-use crate::http::{Json, Path};
+use crate::http::{Json, Path, idempotency};
 use crate::types::ids::{CustomOrderId, OrderId};
-use crate::{custom_orders, emails, orders, payments};
+use crate::{custom_orders, emails, orders, payments, review_items};
 
 /// A customer whose data is deleted, by the numbers of what they bought and asked for.
 #[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
-pub struct Erased {
+pub struct ErasedCustomer {
     pub orders: Vec<String>,
     pub custom_orders: Vec<String>,
 }
@@ -51,12 +52,13 @@ pub async fn write_note(
 }
 
 /// Deletes what the shop knows about the customer of an order or custom order: names, addresses, requests with their
-/// images, notes, emails, the details of the audit log, and what Stripe's events told. Numbers, amounts, pieces and dates
-/// stay, and of an address the state and the country. Stripe and backups keep theirs.
+/// images, notes, emails, the details of the audit log, and what Stripe's events told. A custom order and its order go
+/// together, whoever paid. Numbers, amounts, pieces and dates stay, and of an address the state and the country. Stripe and
+/// backups keep theirs.
 ///
 /// # Errors
 /// 404 as [`customers::view`], and so for a repeat; 409 `customer_active` naming what is not over yet.
-pub async fn erase(conn: &mut PgConnection, actor: &Actor, key: &str) -> Result<Erased> {
+pub async fn erase(conn: &mut PgConnection, actor: &Actor, key: &str) -> Result<ErasedCustomer> {
     let email = customers::email_of(conn, key).await?;
     // Lock order: custom orders, then orders.
     let asked = custom_orders::lock_of_customer(conn, &email).await?;
@@ -70,20 +72,27 @@ pub async fn erase(conn: &mut PgConnection, actor: &Actor, key: &str) -> Result<
     });
     if let Some(number) = open {
         return Err(active(format!(
-            "{number} is not over yet: ship or refund it, or resolve what needs attention there, and delete their data then."
+            "{number} is not over yet: deliver, refund or decline it, or resolve what needs attention there, and delete \
+             their data then."
         )));
     }
     let ids: Vec<OrderId> = bought.iter().map(|one| one.id).collect();
     let custom_ids: Vec<CustomOrderId> = asked.iter().map(|one| one.id).collect();
     if !emails::erase(conn, &email, &ids, &custom_ids).await? {
-        return Err(active(
-            "An email to them is being sent: try again in a few minutes.".to_owned(),
-        ));
+        return Err(busy("an email to them is being sent"));
     }
-    payments::redact_events_of(conn, &ids, &custom_ids).await?;
-    orders::erase_customer(conn, &email, &ids).await?;
-    custom_orders::erase_customer(conn, &custom_ids).await?;
-    let erased = Erased {
+    if !payments::erase_customer(conn, &ids, &custom_ids).await? {
+        return Err(busy("a refund to them is under way"));
+    }
+    if !custom_orders::erase_customer(conn, &custom_ids).await? {
+        return Err(busy("a payment link of theirs is open"));
+    }
+    orders::erase_customer(conn, &ids).await?;
+    orders::write_customer_note(conn, &email, "").await?;
+    review_items::erase_texts(conn, &ids, &custom_ids).await?;
+    let others: Vec<Uuid> = custom_ids.iter().map(|id| id.0).collect();
+    idempotency::erase_answers(conn, &ids, &others).await?;
+    let erased = ErasedCustomer {
         orders: bought.iter().map(|one| one.display_number()).collect(),
         custom_orders: asked.iter().map(|one| one.display_number()).collect(),
     };
@@ -103,6 +112,10 @@ pub async fn erase(conn: &mut PgConnection, actor: &Actor, key: &str) -> Result<
     )
     .await?;
     Ok(erased)
+}
+
+fn busy(why: &str) -> Error {
+    active(format!("Not now: {why}. Try again in a few minutes."))
 }
 
 fn active(why: String) -> Error {
@@ -159,7 +172,7 @@ async fn replace_customer_note(
     security(("bearer" = [])),
     params(("id" = String, Path, description = "Number of any of their orders or custom orders, as SB-1042 or CO-1017")),
     responses(
-        (status = 200, body = Erased),
+        (status = 200, body = ErasedCustomer),
         (status = 409, body = ErrorBody, description = "`customer_active`: something of theirs is not over yet"),
         TokenFailures,
         NotThere,
@@ -169,7 +182,7 @@ async fn erase_customer(
     State(app): State<App>,
     admin: Admin,
     Path(id): Path<String>,
-) -> Result<Json<Erased>> {
+) -> Result<Json<ErasedCustomer>> {
     customers::allow(&admin)?;
     admin.may(Scope::OrdersWrite)?;
     let mut tx = app.db.begin().await?;

@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::error::{Error, ErrorBody, FieldError, Result};
 use crate::http::{Json, Query};
 use crate::orders::{self, BestCategory, BestSeller, Conversion, Sales};
-use crate::payments::Refunded;
+use crate::payments::RefundSum;
 use crate::products::{self, RunningOut};
 use crate::review_items::{self, ReviewItem};
 use crate::types::money::Cents;
@@ -73,7 +73,7 @@ pub struct Figures {
     pub best_sellers: Vec<BestSeller>,
     pub best_categories: Vec<BestCategory>,
     pub conversion: Conversion,
-    pub refunds: Vec<Refunded>,
+    pub refunds: Vec<RefundSum>,
     pub running_out: Vec<RunningOut>,
 }
 
@@ -173,7 +173,7 @@ struct DashboardView {
     best_categories: Vec<BestCategory>,
     conversion: Conversion,
     /// Refunds of sales, by currency.
-    refunds: Vec<Refunded>,
+    refunds: Vec<RefundSum>,
     running_out: Vec<RunningOut>,
 }
 

@@ -37,7 +37,7 @@ struct BatchPage<'a> {
     form: Form,
     categories: Vec<CountedCategory>,
     guesses: BTreeMap<(i16, Option<i64>), PriceGuess>,
-    /// Those that were made, with their fronts.
+    /// The products that were made, with their fronts.
     products: Vec<Product>,
 }
 

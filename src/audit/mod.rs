@@ -107,7 +107,7 @@ pub async fn record(
 }
 
 /// Empties the details of all entries about these objects, inside the transaction that deletes the data of a customer.
-/// Who did what and when stays. Safe to repeat.
+/// The actor, the action and the time stay. Safe to repeat.
 ///
 /// # Errors
 /// Database errors only.

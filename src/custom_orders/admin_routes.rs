@@ -150,7 +150,7 @@ enum DoneOrPlanned {
 enum NotAllowed {
     /// The custom order's status does not allow it: `not_quotable`, `not_approvable`, `no_quote`, `quote_is_live`,
     /// `quote_asking`, `quote_closing`, `payment_in_progress`, `not_rejectable`, `not_withdrawable`, `not_paid`,
-    /// `refunded_in_full`, `not_shippable`, `not_shipped`.
+    /// `refunded_in_full`, `not_shippable`, `not_shipped`. The customer's data was deleted: `customer_erased`.
     #[response(status = 409)]
     Conflict(ErrorBody),
 }
@@ -204,7 +204,7 @@ struct Rejection {
     security(("bearer" = [])),
     params(("id" = String, Path, description = "The id, or the number as CO-1042")),
     request_body = NewNote,
-    responses(DoneOrPlanned, TokenFailures, NotThere, BadRequest, BodyFailures)
+    responses(DoneOrPlanned, TokenFailures, NotThere, NotAllowed, BadRequest, BodyFailures)
 )]
 async fn add_note(
     State(app): State<App>,
@@ -235,6 +235,7 @@ async fn add_note(
         DoneOrPlanned,
         TokenFailures,
         NotThere,
+        NotAllowed,
         BadRequest,
         BodyFailures,
         (status = 422, body = ErrorBody, description = "The key was used for another message"),

@@ -20,9 +20,10 @@ impl LockedCustomOrder {
     /// Locks a custom order. The second of two concurrent changes waits here, and sees the result of the first.
     ///
     /// # Errors
-    /// 404 when there is no such custom order.
+    /// 404 when there is no such custom order; 409 `customer_erased`.
     pub async fn lock(conn: &mut PgConnection, id: CustomOrderId) -> Result<LockedCustomOrder> {
         let custom_order = locked(conn, id).await?;
+        custom_order.check_customer_known()?;
         let before = audit_snapshot(&custom_order, &store::quotes(conn, id).await?);
         Ok(LockedCustomOrder {
             custom_order,

@@ -20,7 +20,6 @@ mod store;
 mod view;
 
 pub use copied_links::{MatchedLinks, match_copied_links};
-pub use customer_data::{erase_customer, lock_of_customer};
 pub use customer_emails::{send_confirmation_again, send_corrected_shipment, send_not_shipped_yet};
 pub use locks::{lock_of, record};
 pub use new_quote::{NewQuote, Terms};
@@ -38,9 +37,9 @@ pub use service::{
     lock_piece, ship, ship_piece, start_production, unship_piece, write_message, write_note,
 };
 pub use store::{
-    CustomOrderFilter, count_timeline_entries, count_to_do, find, find_by_order,
+    CustomOrderFilter, count_timeline_entries, count_to_do, erase_customer, find, find_by_order,
     find_custom_order_of_quote, find_quote_of_link, foreign_quotes, list, list_by_email, lock,
-    search_customers,
+    lock_of_customer, search_customers,
 };
 pub use view::{Column, CustomOrderView, Moves, columns, resolve, view};
 

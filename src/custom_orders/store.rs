@@ -244,7 +244,7 @@ pub async fn search_customers(conn: &mut PgConnection, search: &str) -> Result<V
     Ok(found)
 }
 
-/// Lists the custom orders under an email address, newest first.
+/// Lists the custom orders under an email address, and those whose order was paid under it, newest first.
 ///
 /// # Errors
 /// Database errors only.
@@ -259,6 +259,7 @@ pub async fn list_by_email(
         "
          from custom_orders
          where lower(email) = lower($1)
+            or order_id in (select o.id from orders o where lower(o.email) = lower($1))
          order by created_at desc, id desc
          limit $2"
     ))

@@ -23,6 +23,14 @@ use tracing::warn;
 
 use crate::types::unicode;
 
+/// First instant of a period of `$2` days, today included, in the time zone `$1`.
+macro_rules! first_instant {
+    () => {
+        "((now() at time zone $1)::date - ($2 - 1))::timestamp at time zone $1"
+    };
+}
+pub(crate) use first_instant;
+
 /// Schema migrations: a clean set by subject for an empty database, then forward only, one subject each.
 pub static MIGRATOR: Migrator = sqlx::migrate!();
 

@@ -1,4 +1,4 @@
-//! What the new shop knows from earlier imports, and how it stands now.
+//! The rows of earlier imports, and how the new shop stands now.
 
 use std::collections::{BTreeMap, HashMap};
 

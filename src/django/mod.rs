@@ -46,7 +46,7 @@ use media::MediaFolder;
 use old::OldShop;
 use source::Source;
 
-/// How an import is made.
+/// Choices of an import.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// The old shop's media folder.

@@ -204,6 +204,8 @@ codes! {
             NotPaid = "not_paid",
             /// Something of the customer's is not over yet, so their data cannot be deleted.
             CustomerActive = "customer_active",
+            /// The customer's data was deleted, and the change needs or adds some.
+            CustomerErased = "customer_erased",
             /// The order or custom order is not shipped.
             NotShipped = "not_shipped",
             /// Several review items are open, and each is resolved by its id.

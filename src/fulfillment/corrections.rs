@@ -37,7 +37,7 @@ pub fn router() -> OpenApiRouter<App> {
     responses(
         (status = 200, body = OrderView),
         BadRequest, TokenFailures, NotThere,
-        (status = 409, body = ErrorBody, description = "`not_shipped`: it has no shipment"),
+        (status = 409, body = ErrorBody, description = "`not_shipped`: it has no shipment; `customer_erased`: the customer's data was deleted"),
         BodyFailures,
     )
 )]
@@ -69,7 +69,7 @@ async fn correct_shipment_of_order(
     responses(
         (status = 200, body = CustomOrderView),
         BadRequest, TokenFailures, NotThere,
-        (status = 409, body = ErrorBody, description = "`not_shipped`: it has no shipment"),
+        (status = 409, body = ErrorBody, description = "`not_shipped`: it has no shipment; `customer_erased`: the customer's data was deleted"),
         BodyFailures,
     )
 )]

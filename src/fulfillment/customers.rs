@@ -39,7 +39,7 @@ pub fn router() -> OpenApiRouter<App> {
     responses(
         (status = 200, body = OrderView),
         BadRequest, TokenFailures, NotThere,
-        (status = 409, body = ErrorBody, description = "`not_paid`: neither paid nor being paid"),
+        (status = 409, body = ErrorBody, description = "`not_paid`: neither paid nor being paid; `customer_erased`: the customer's data was deleted"),
         BodyFailures,
     )
 )]
@@ -72,7 +72,14 @@ async fn correct_of_order(
     security(("bearer" = [])),
     params(("id" = String, Path, description = "The id, or the number as CO-1042")),
     request_body = CustomerCorrection,
-    responses((status = 200, body = CustomOrderView), BadRequest, TokenFailures, NotThere, BodyFailures)
+    responses(
+        (status = 200, body = CustomOrderView),
+        (status = 409, body = ErrorBody, description = "`customer_erased`: the customer's data was deleted"),
+        BadRequest,
+        TokenFailures,
+        NotThere,
+        BodyFailures,
+    )
 )]
 async fn correct_of_custom_order(
     State(app): State<App>,
@@ -153,6 +160,7 @@ pub async fn correct_customer_of_custom_order(
 ) -> Result<CustomerChange> {
     let before = custom_orders::lock(conn, id).await?;
     let before = before.ok_or(Error::NotFound("CustomOrder"))?;
+    before.check_customer_known()?;
     let Some(order) = before.order_id else {
         correction.check_before_payment()?;
         let of_order = (None, Vec::new());

@@ -54,7 +54,7 @@ pub struct Unshipping {
     responses(
         (status = 200, body = OrderView),
         BadRequest, TokenFailures, NotThere,
-        (status = 409, body = ErrorBody, description = "`not_unshippable`: not shipped, delivered, or shipped more than 7 days ago; `refunded_in_full`: all of its money is being refunded; `shipment_differs`: shipped at another time than the named one"),
+        (status = 409, body = ErrorBody, description = "`not_unshippable`: not shipped, delivered, or shipped more than 7 days ago; `refunded_in_full`: all of its money is being refunded; `shipment_differs`: shipped at another time than the named one; `customer_erased`: the customer's data was deleted"),
         BodyFailures,
     )
 )]
@@ -85,7 +85,7 @@ async fn unship_order(
     responses(
         (status = 200, body = CustomOrderView),
         BadRequest, TokenFailures, NotThere,
-        (status = 409, body = ErrorBody, description = "`not_shipped`: not paid yet; `not_unshippable`: not shipped, delivered, or shipped more than 7 days ago; `refunded_in_full`: all of its money is being refunded; `shipment_differs`: shipped at another time than the named one"),
+        (status = 409, body = ErrorBody, description = "`not_shipped`: not paid yet; `not_unshippable`: not shipped, delivered, or shipped more than 7 days ago; `refunded_in_full`: all of its money is being refunded; `shipment_differs`: shipped at another time than the named one; `customer_erased`: the customer's data was deleted"),
         BodyFailures,
     )
 )]

@@ -9,6 +9,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use sqlx::PgConnection;
 use utoipa::ToSchema;
+use uuid::Uuid;
 
 use crate::audit::Actor;
 use crate::error::{Code, Error, Result};
@@ -241,6 +242,30 @@ pub async fn keep_answer(
     let Some(key) = key else { return Ok(()) };
     let body = serde_json::to_value(body).map_err(anyhow::Error::from)?;
     key.keep(conn, None, Some((status.as_u16(), &body))).await
+}
+
+/// Replaces the stored answers that name these orders or custom orders, whose customer's data is deleted. A repeat of such a
+/// request still has no effect. Safe to repeat.
+///
+/// # Errors
+/// Database errors only.
+pub async fn erase_answers(
+    conn: &mut PgConnection,
+    orders: &[OrderId],
+    others: &[Uuid],
+) -> Result<()> {
+    sqlx::query(
+        "update idempotency_keys
+         set answer = jsonb_build_object('detail', 'Deleted with the data of the customer.')
+         where answer is not null
+           and (order_id = any($1)
+                or exists (select from unnest($1 || $2) as id where strpos(answer::text, id::text) > 0))",
+    )
+    .bind(orders)
+    .bind(others)
+    .execute(conn)
+    .await?;
+    Ok(())
 }
 
 /// Deletes keys older than a day and returns their number.

@@ -47,7 +47,7 @@ pub struct Voice {
     /// Words before the signature.
     pub closing: String,
     pub signature: String,
-    /// How to take care of a piece, for emails about pieces that arrive.
+    /// Advice on the care of a piece, for emails about pieces that arrive.
     pub care: String,
 }
 
@@ -64,9 +64,9 @@ impl Voice {
         let without = [", {name}", " {name}", "{name}, ", "{name} ", Voice::NAME]
             .into_iter()
             .fold(self.greeting.clone(), |text, part| text.replace(part, ""));
-        match without.as_str() {
-            "" => "Hello,".to_owned(),
-            greeting => greeting.to_owned(),
+        match without.contains(char::is_alphanumeric) {
+            true => without,
+            false => "Hello,".to_owned(),
         }
     }
 }
@@ -268,7 +268,7 @@ mod tests {
             ("Hi, {name}!", "Hi, Mary!", "Hi!"),
             ("Dear friend,", "Dear friend,", "Dear friend,"),
             ("{name}, hello", "Mary, hello", "hello"),
-            ("{name},", "Mary,", ","),
+            ("{name},", "Mary,", "Hello,"),
             ("{name}", "Mary", "Hello,"),
         ] {
             let voice = Voice {

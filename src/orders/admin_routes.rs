@@ -206,7 +206,14 @@ struct NewOrderNote {
     security(("bearer" = [])),
     params(("id" = String, Path, description = "The id, or the number as SB-1042")),
     request_body = NewOrderNote,
-    responses((status = 200, body = OrderView), BadRequest, TokenFailures, NotThere, BodyFailures)
+    responses(
+        (status = 200, body = OrderView),
+        (status = 409, body = ErrorBody, description = "`customer_erased`: the customer's data was deleted"),
+        BadRequest,
+        TokenFailures,
+        NotThere,
+        BodyFailures,
+    )
 )]
 async fn add_note(
     State(app): State<App>,

@@ -1,5 +1,6 @@
-//! Sales figures by day, by product and by category, and the share of checkouts that were paid. Revenue counts on the day of payment, less the money that went back later: in
-//! refunds, undone sales and lost disputes. An order whose money all went back is no sale.
+//! Sales figures by day, by product and by category, and the share of checkouts that were paid. Revenue counts on the day of
+//! payment, less the money that went back later: in refunds, undone sales and lost disputes. An order whose money all went
+//! back is no sale.
 
 use chrono::NaiveDate;
 use chrono_tz::Tz;
@@ -7,16 +8,10 @@ use serde::Serialize;
 use sqlx::PgConnection;
 use utoipa::ToSchema;
 
+use crate::db::first_instant;
 use crate::error::Result;
 use crate::types::ids::ProductId;
 use crate::types::money::Cents;
-
-/// First instant of a period of `$2` days, today included, in the time zone `$1`.
-macro_rules! first_instant {
-    () => {
-        "((now() at time zone $1)::date - ($2 - 1))::timestamp at time zone $1"
-    };
-}
 
 /// The sales of a day in one currency.
 #[derive(Clone, Debug, PartialEq, Serialize, sqlx::FromRow, ToSchema)]
@@ -105,6 +100,9 @@ pub struct BestCategory {
 
 /// Categories with the most pieces sold in the last `days` days, counted as in [`best_sellers`], by the present category of
 /// each product.
+///
+/// # Errors
+/// Database errors only.
 pub async fn best_categories(
     conn: &mut PgConnection,
     zone: Tz,
@@ -139,11 +137,14 @@ pub async fn best_categories(
 pub struct Conversion {
     /// Checkouts that were begun in the storefront. One that its shopper began again counts once more.
     pub checkouts: i64,
-    /// Those of them that were paid.
+    /// The number of them that were paid.
     pub paid: i64,
 }
 
 /// Checkouts of the last `days` days, today included, in the given time zone.
+///
+/// # Errors
+/// Database errors only.
 pub async fn conversion(conn: &mut PgConnection, zone: Tz, days: i32) -> Result<Conversion> {
     let conversion = sqlx::query_as(concat!(
         "select count(*) as checkouts, count(o.paid_at) as paid

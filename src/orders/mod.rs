@@ -28,7 +28,7 @@ pub use admin_routes::router;
 pub use browse::{OrderTab, browse, count_to_do};
 pub use carriers::{CARRIERS, Carrier, recognize, usual_tracking_page};
 pub use cart::Cart;
-pub use customer_data::{customer_note, erase_customer, lock_of_customer, write_customer_note};
+pub use customer_data::write_customer_note;
 pub use customers::{
     CorrectedAddress, CorrectedCustomer, CustomerCorrection, correct_customer, in_words,
 };
@@ -54,9 +54,9 @@ pub use shipments::{
 };
 pub use shipping::{EstimatedDelivery, Zone};
 pub use store::{
-    FoundCustomer, OrderFilter, PlacedLine, add_timeline_entry, find, find_id, find_shipment,
-    held_lines, is_refunded_in_full, last_carrier, lines, list, list_by_email, lock, not_returned,
-    search_customers,
+    FoundCustomer, OrderFilter, PlacedLine, add_timeline_entry, customer_note, erase_customer,
+    find, find_id, find_shipment, held_lines, is_refunded_in_full, last_carrier, lines, list,
+    list_by_email, lock, lock_of_customer, not_returned, search_customers,
 };
 pub use view::{OrderView, resolve, view};
 

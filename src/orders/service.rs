@@ -32,7 +32,7 @@ pub async fn record(
 /// Adds the owner's note to the timeline.
 ///
 /// # Errors
-/// A field error of `text`; 404 when there is no such order.
+/// A field error of `text`; 404 when there is no such order; 409 `customer_erased`.
 pub async fn write_note(
     conn: &mut PgConnection,
     actor: &Actor,
@@ -46,6 +46,7 @@ pub async fn write_note(
     let order = store::lock(conn, id)
         .await?
         .ok_or(Error::NotFound("Order"))?;
+    order.check_customer_known()?;
     store::add_timeline_entry(conn, id, "note", &actor.name, trimmed).await?;
     let more = json!({"note": text});
     record(conn, actor, "order.note", (&order, &order), more).await?;

@@ -56,7 +56,7 @@ pub struct OrderStatusView {
     refunded: Cents,
     /// Method of payment of a sale in person, if noted.
     paid_with: Option<&'static str>,
-    /// Where it is shipped to: city, state, and the country if it is a foreign one.
+    /// Destination: city, state, and the country if it is a foreign one.
     ships_to: Option<String>,
     /// Days between which it arrives, as estimated at checkout. Null once it is shipped.
     estimated_delivery: Option<EstimatedDelivery>,

@@ -4,6 +4,7 @@ use sqlx::PgConnection;
 
 use super::store::Cause;
 use crate::app::App;
+use crate::custom_orders::CustomOrder;
 use crate::emails::{
     self, About, DelayedPaymentEmailData, Email, Holds, PaymentRefusal, RefusalEmailData, SHOP,
 };
@@ -53,6 +54,17 @@ impl Payer {
         Payer {
             name: session.customer_name.clone(),
             email: session.email.clone(),
+        }
+    }
+
+    /// As they told Stripe; nobody where the data of the custom order's customer was deleted.
+    pub fn of_custom_order(session: &Session, custom_order: &CustomOrder) -> Payer {
+        match custom_order.erased_at {
+            None => Payer::of(session),
+            Some(_) => Payer {
+                name: None,
+                email: None,
+            },
         }
     }
 

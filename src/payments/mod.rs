@@ -29,9 +29,9 @@ pub use copied::{AskedSessions, ask_copied_sessions, read_copied_refunds};
 pub use countries::country_warning;
 pub use events::{process_stored, run_again};
 pub use reconcile::{CheckoutSweep, Reconciled, reconcile, sweep};
-pub use redaction::{redact_events, redact_events_of};
+pub use redaction::{erase_customer, redact_events};
 pub use refunds::{
-    NewRefund, RefundSubject, Refunded, find_subject, read_refunds, refund, refundable,
+    NewRefund, RefundSubject, RefundSum, find_subject, read_refunds, refund, refundable,
     refunded_lately, retry as retry_refund, send_refund,
 };
 pub use routes::{own_hold, router};

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 use sqlx::PgConnection;
 
+use super::states::RefundState;
 use crate::app::App;
 use crate::error::Result;
 use crate::stripe;
@@ -96,16 +97,44 @@ async fn redact_batch(conn: &mut PgConnection, days: i32) -> Result<u64> {
     redact(conn, old).await
 }
 
-/// Redacts the events about the payments of these orders and custom orders. Those that wait to be processed keep their data
-/// until then.
+/// Deletes the customer's data of the payments of these orders and custom orders: redacts their events, and empties the
+/// reasons of their refunds. Events that wait to be processed keep their data until then. Returns false, and changes
+/// nothing, while a refund is under way. Safe to repeat.
 ///
 /// # Errors
 /// Database errors only.
-pub async fn redact_events_of(
+pub async fn erase_customer(
     conn: &mut PgConnection,
     orders: &[OrderId],
     custom_orders: &[CustomOrderId],
-) -> Result<()> {
+) -> Result<bool> {
+    let states: Vec<RefundState> = sqlx::query_scalar(
+        "select r.state
+         from refunds r
+         join payments p on p.id = r.payment_id
+         where p.order_id = any($1)
+            or p.custom_order_id = any($2)",
+    )
+    .bind(orders)
+    .bind(custom_orders)
+    .fetch_all(&mut *conn)
+    .await?;
+    let is_under_way =
+        |state: &RefundState| matches!(state, RefundState::Planned | RefundState::Pending);
+    if states.iter().any(is_under_way) {
+        return Ok(false);
+    }
+    sqlx::query(
+        "update refunds
+         set reason = ''
+         from payments p
+         where p.id = refunds.payment_id
+           and (p.order_id = any($1) or p.custom_order_id = any($2))",
+    )
+    .bind(orders)
+    .bind(custom_orders)
+    .execute(&mut *conn)
+    .await?;
     let about: Vec<(String, String)> = sqlx::query_as(
         "with named as (
              select session_id as id
@@ -135,7 +164,7 @@ pub async fn redact_events_of(
     .fetch_all(&mut *conn)
     .await?;
     redact(conn, about).await?;
-    Ok(())
+    Ok(true)
 }
 
 async fn redact(conn: &mut PgConnection, events: Vec<(String, String)>) -> Result<u64> {

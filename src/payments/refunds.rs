@@ -6,7 +6,7 @@ mod reports;
 mod send;
 mod store;
 
-pub use figures::{Refunded, refunded_lately};
+pub use figures::{RefundSum, refunded_lately};
 pub use reports::{apply, charge_refunded, keep, read_refunds, refund_changed, refunded};
 pub use send::send_refund;
 pub use store::list_unsent;

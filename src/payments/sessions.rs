@@ -384,7 +384,7 @@ async fn record(
                 cause,
                 name: custom_order.display_number(),
                 why,
-                payer: Payer::of(session),
+                payer: Payer::of_custom_order(session, &custom_order),
             };
             refuse(conn, app, payment, session, refused).await
         }

@@ -9,8 +9,8 @@ mod store;
 pub use routes::{Several, router};
 pub use service::{flag, resolve, resolve_only, settle};
 pub use store::{
-    ReviewItemFilter, assign, close, count_by_subject, count_open, find, list, list_open,
-    move_deadline, pass, raise,
+    ReviewItemFilter, assign, close, count_by_subject, count_open, erase_texts, find, list,
+    list_open, move_deadline, pass, raise,
 };
 
 use chrono::{DateTime, Utc};

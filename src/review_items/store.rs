@@ -6,7 +6,7 @@ use sqlx::{Connection, PgConnection};
 use super::{Kind, NewItem, ReviewItem, Subject};
 use crate::emails::{self, About, Email, ReviewItemEmailData, SHOP};
 use crate::error::{Error, Result};
-use crate::types::ids::ReviewItemId;
+use crate::types::ids::{CustomOrderId, OrderId, ReviewItemId};
 
 /// All columns of an item, read from a row `r`.
 macro_rules! columns {
@@ -363,4 +363,26 @@ pub async fn count_by_subject(conn: &mut PgConnection) -> Result<(i64, i64)> {
     .fetch_one(conn)
     .await?;
     Ok(counts)
+}
+
+/// Empties the texts of the items about these orders and custom orders, whose customer's data is deleted. Safe to repeat.
+///
+/// # Errors
+/// Database errors only.
+pub async fn erase_texts(
+    conn: &mut PgConnection,
+    orders: &[OrderId],
+    custom_orders: &[CustomOrderId],
+) -> Result<()> {
+    sqlx::query(
+        "update review_items
+         set text = 'Deleted with the data of the customer.', resolution = null
+         where order_id = any($1)
+            or custom_order_id = any($2)",
+    )
+    .bind(orders)
+    .bind(custom_orders)
+    .execute(conn)
+    .await?;
+    Ok(())
 }

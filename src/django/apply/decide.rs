@@ -10,7 +10,7 @@ use crate::django::hashes::RowKind;
 /// Text about a row that changed in both shops.
 pub(super) const CHANGED_IN_BOTH: &str = "it changed in both shops: ours stays";
 
-/// What to do with a row.
+/// A decision about a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Decision {
     Create,

@@ -167,12 +167,21 @@ async fn write_parts(
     let payment = Payment::of(order).filter(|_| is_settled(order.status));
     write_payments(conn, payment.as_slice()).await?;
     write_checkouts(conn, Checkout::of(order).as_slice()).await?;
-    write_shipments(conn, Shipped::of(order).as_slice()).await?;
     let mut events = steps(plan, order, from, way);
-    let notes = order.notes.iter();
-    events.extend(notes.map(|note| Event::note(order.id, note, plan.read_at)));
+    // Of a customer whose data was deleted here, nothing comes back.
+    if !is_erased(conn, order).await? {
+        write_shipments(conn, Shipped::of(order).as_slice()).await?;
+        let notes = order.notes.iter();
+        events.extend(notes.map(|note| Event::note(order.id, note, plan.read_at)));
+    }
     write_events(conn, &events).await?;
     flag(conn, OrderId(order.id), &order.reviews).await
+}
+
+async fn is_erased(conn: &mut PgConnection, order: &NewOrder) -> Result<bool> {
+    let sql = "select erased_at is not null from orders where id = $1";
+    let is_erased = sqlx::query_scalar(sql).bind(order.id);
+    Ok(is_erased.fetch_one(conn).await?)
 }
 
 async fn update(conn: &mut PgConnection, order: &NewOrder) -> Result<()> {

@@ -278,7 +278,7 @@ pub async fn search_customers(conn: &mut PgConnection, search: &str) -> Result<V
     Ok(found)
 }
 
-/// Lists the orders under an email address, newest first.
+/// Lists the orders under an email address, and those of custom orders under it, newest first.
 ///
 /// # Errors
 /// Database errors only.
@@ -295,6 +295,7 @@ pub async fn list_by_email(
         " as is_to_pack
          from orders
          where lower(email) = lower($1)
+            or id in (select c.order_id from custom_orders c where lower(c.email) = lower($1))
          order by created_at desc, id desc
          limit $2"
     ))

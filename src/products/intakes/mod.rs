@@ -265,7 +265,7 @@ pub struct IntakeDetails {
     pub photos: Vec<Photo>,
     /// By number.
     pub pieces: Vec<Piece>,
-    /// Those of fronts that were left out, or turned out to be backs, are in it.
+    /// With the items of fronts that were left out, or turned out to be backs.
     pub items: Vec<Item>,
 }
 

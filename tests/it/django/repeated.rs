@@ -1,6 +1,8 @@
 //! Imports repeated while the old shop sells on and the new one is tried out.
 
 use serde_json::{Value, json};
+use spirit_beads::orders;
+use spirit_beads::types::ids::OrderId;
 
 use super::Takeover;
 
@@ -171,6 +173,44 @@ async fn what_changed_here_stays_and_is_named_until_both_agree() {
     let (code, _, complaint) = takeover.run(&["--strict"]).await;
     assert_eq!(code, 1);
     assert!(complaint.contains("--strict"), "{complaint}");
+}
+
+#[tokio::test]
+async fn data_of_a_customer_that_was_deleted_here_does_not_come_back() {
+    let takeover = Takeover::begin().await;
+    let set = |status: &str| {
+        format!(
+            "update orders_order
+             set status = '{status}', shipped_at = '2026-06-15 13:00:00', tracking_number = '1Z999'
+             where id = '{}'",
+            plain(PAID)
+        )
+    };
+    takeover.change(&set("delivered")).await;
+    takeover.import(&[]).await;
+    let facts = format!(
+        "select jsonb_build_array(o.status, o.email, o.shipping_name, s.tracking_number)
+         from orders o join shipments s on s.order_id = o.id where o.id = '{PAID}'"
+    );
+    let there = takeover.one::<Value>(&facts).await;
+    assert_eq!(
+        (&there[0], &there[3]),
+        (&json!("delivered"), &json!("1Z999"))
+    );
+    let mut conn = takeover.shop.db.acquire().await.expect("a connection");
+    let id = PAID.parse().map(OrderId).expect("an id");
+    orders::erase_customer(&mut conn, &[id])
+        .await
+        .expect("deleted");
+    drop(conn);
+    for status in ["delivered", "refunded"] {
+        takeover.change(&set(status)).await;
+        takeover.import(&[]).await;
+        assert_eq!(
+            takeover.one::<Value>(&facts).await,
+            json!([status, null, null, null])
+        );
+    }
 }
 
 #[tokio::test]

@@ -282,6 +282,39 @@ fn the_leftovers_of_tests_are_counted() {
 }
 
 #[test]
+fn every_quirk_of_the_old_shop_has_the_tests_that_the_page_names() {
+    let page = text_of("docs/testing.md");
+    let (_, table) = page
+        .split_once("| quirk of the old shop | test |\n")
+        .expect("the table");
+    let rows: Vec<&str> = table
+        .lines()
+        .skip(1)
+        .take_while(|line| line.starts_with('|'))
+        .collect();
+    assert!(rows.len() > 25, "{rows:#?}");
+    let sources = files(|path| ends_with(path, &["rs"]));
+    let text: String = sources
+        .iter()
+        .map(|path| std::fs::read_to_string(path).expect("a source in UTF-8"))
+        .collect();
+    for row in rows {
+        let named = row.trim_end_matches(" |").rsplit(" | ").next();
+        let named: Vec<&str> = named.into_iter().flat_map(code).collect();
+        assert!(!named.is_empty(), "{row}");
+        for name in named {
+            let is_test = text.contains(&format!("fn {name}()"));
+            let ends = [format!("{name}.rs"), format!("{name}/mod.rs")];
+            let is_module = sources
+                .iter()
+                .filter(|path| path.starts_with(root().join("tests/it")))
+                .any(|path| ends.iter().any(|end| path.ends_with(end)));
+            assert!(is_test || is_module, "{name}");
+        }
+    }
+}
+
+#[test]
 fn each_folder_of_snapshots_is_compared_by_one_test() {
     let tests = root().join("tests/it");
     let text: String = files(|path| path.ends_with("snapshots.rs"))

@@ -14,7 +14,7 @@ const LEAST_SHARE: f32 = 0.10;
 /// Most colors that are named.
 const MOST_COLORS: usize = 4;
 
-/// A family of colors, as a shopkeeper would call it.
+/// A family of colors, as a shop owner would call it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Color {
     Black,

@@ -1,4 +1,4 @@
-//! Word lists: the shopkeeper's words for colors and patterns, and ours.
+//! Word lists: the shop owner's words for colors and patterns, and ours.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -31,7 +31,7 @@ figured: Mosaic, Quilt, Lattice, Garden, Tapestry, Diamond, Weave, Patchwork, Or
 /// Words longer than this make names that do not fit on a page.
 const LONGEST_WORD: usize = 24;
 
-/// Words by color and by pattern, which the shopkeeper edits as text: a line for each, `red: Ember, Rowan, Poppy`.
+/// Words by color and by pattern, which the shop owner edits as text: a line for each, `red: Ember, Rowan, Poppy`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WordLists {
     colors: BTreeMap<Color, Vec<String>>,
@@ -86,7 +86,7 @@ impl WordLists {
     /// Reads lists from text. Empty lines, empty words and words given twice are left out.
     ///
     /// # Errors
-    /// A [`WordsProblem`], which is a sentence for the shopkeeper.
+    /// A [`WordsProblem`], which is a sentence for the shop owner.
     pub fn from_text(text: &str) -> Result<WordLists, WordsProblem> {
         let mut lists = WordLists {
             colors: BTreeMap::new(),

@@ -10,10 +10,10 @@ use crate::chaos::audit::{Violation, audit};
 struct Former {
     /// Orders that the old shop had settled and told its customers of: `SB-1001`, and their ids.
     told: BTreeSet<String>,
-    /// Those without a payment that Stripe knows here: of before the test, marked as paid by hand, or made by the import for
-    /// a piece without an order.
+    /// Orders of the old shop without a payment that Stripe knows here: of before the test, marked as paid by hand, or made
+    /// by the import for a piece without an order.
     without_payment: BTreeSet<String>,
-    /// Those without a session at Stripe.
+    /// Orders of the old shop without a session at Stripe.
     by_hand: BTreeSet<String>,
     /// Custom orders of the old shop.
     requested: BTreeSet<String>,
