@@ -24,7 +24,7 @@
 //! 5. `parting` cuts pieces apart that touch.
 //! 6. `figure` tidies each outline in the piece's own frame; `hood` finds a gray head on a gray board.
 //! 7. `upright`, `body` and `sizes` tell which end is the head, where the beadwork is, and which model it is.
-//! 8. `look` and `pair` compare pieces.
+//! 8. `look` and `pair` compare pieces; `facing` tells fronts from backs.
 //! 9. `names` describes pieces in words, and proposes names.
 //! 10. `stage` cuts a piece out of the full photograph and puts it on the shop's background.
 //!
@@ -36,6 +36,7 @@ mod body;
 mod color;
 mod copy;
 mod evidence;
+mod facing;
 mod figure;
 mod find;
 mod frame;
@@ -52,6 +53,7 @@ mod sizes;
 mod stage;
 mod upright;
 
+pub use facing::{Facing, facing};
 pub use find::{MOST_PIECES, Piece, Problem, Table};
 pub use look::Look;
 pub use pair::{Pair, duplicates, pair};

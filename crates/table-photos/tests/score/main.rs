@@ -10,6 +10,7 @@ mod support;
 use std::collections::BTreeMap;
 
 use support::Scores;
+use table_photos::Facing;
 
 /// Least recall, precision, mean intersection over union and share of right pairs; largest share upside down.
 type Targets = (f64, f64, f64, f64, f64);
@@ -69,4 +70,17 @@ fn the_same_piece_in_two_photographs_of_a_side_is_noticed() {
         ),
         (2, 2, 0)
     );
+}
+
+#[test]
+fn photographs_tell_fronts_from_backs() {
+    for scene in &support::scenes() {
+        for (side, seen) in support::sides(scene) {
+            let expected = match side.as_str() {
+                "front" => Facing::Front,
+                _ => Facing::Back,
+            };
+            assert_eq!(seen, Some(expected), "{}: {side}", scene.name);
+        }
+    }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use image::{DynamicImage, ImageDecoder, ImageReader, RgbImage};
 use serde::Deserialize;
 use table_photos::names::{Description, describe};
-use table_photos::{Look, Piece, Table, duplicates, pair};
+use table_photos::{Facing, Look, Piece, Table, duplicates, facing, pair};
 
 /// Intersection over union from which a piece is found.
 const FOUND: f64 = 0.5;
@@ -171,6 +171,19 @@ pub fn looks(scene: &Scene) -> Vec<Look> {
         .flat_map(|photo| find(scene, photo).pieces)
         .filter(|piece| piece.is_whole)
         .map(|piece| piece.look)
+        .collect()
+}
+
+/// The side that each photograph of a scene shows, by its truth and by its pieces.
+pub fn sides(scene: &Scene) -> Vec<(String, Option<Facing>)> {
+    let photos = scene.truth.photos.iter();
+    photos
+        .map(|photo| {
+            let pieces = find(scene, photo).pieces;
+            let whole = pieces.iter().filter(|piece| piece.is_whole);
+            let seen = facing(whole.map(|piece| (piece.outline.as_slice(), piece.head_degrees)));
+            (photo.side.clone(), seen)
+        })
         .collect()
 }
 
