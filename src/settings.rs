@@ -2,10 +2,13 @@
 //!
 //! They are stored in the database and read when needed, so that all processes of the shop agree.
 
+use std::fmt;
+
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sqlx::PgConnection;
+use table_photos::StageOptions;
 use table_photos::names::WordLists;
 use utoipa::ToSchema;
 
@@ -44,6 +47,31 @@ pub struct Settings {
     pub voice: Voice,
     /// Words for the names of photographed pieces.
     pub piece_words: WordLists,
+    /// Background of the staged images of photographed pieces.
+    pub stage_background: HexColor,
+}
+
+/// A color in sRGB, written as `#F4F1ED`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HexColor(pub [u8; 3]);
+
+impl fmt::Display for HexColor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [red, green, blue] = self.0;
+        write!(f, "#{red:02X}{green:02X}{blue:02X}")
+    }
+}
+
+impl HexColor {
+    /// Reads a color. `None`: it is none.
+    pub fn parse(text: &str) -> Option<HexColor> {
+        let digits = text.strip_prefix('#')?;
+        if digits.len() != 6 || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+            return None;
+        }
+        let [_, red, green, blue] = u32::from_str_radix(digits, 16).ok()?.to_be_bytes();
+        Some(HexColor([red, green, blue]))
+    }
 }
 
 /// Shipping price and delivery time of one zone.
@@ -92,6 +120,9 @@ pub struct Choice {
     /// `red: Ember, Rowan, Poppy`.
     #[schema(max_length = 20_000)]
     pub piece_words: Option<String>,
+    /// Background of the staged images of photographed pieces: `#F4F1ED`.
+    #[schema(pattern = "^#[0-9A-Fa-f]{6}$")]
+    pub stage_background: Option<String>,
 }
 
 #[derive(sqlx::FromRow)]
@@ -109,6 +140,7 @@ struct SettingsRow {
     email_signature: Option<String>,
     care_advice: Option<String>,
     piece_words: Option<String>,
+    stage_background: Option<String>,
 }
 
 macro_rules! read {
@@ -116,7 +148,7 @@ macro_rules! read {
         concat!(
             "select version, shop_name, time_zone, quote_valid_days, low_stock, shipping_us, shipping_north_america,
                     shipping_international, email_greeting, email_closing, email_signature, care_advice,
-                    piece_words
+                    piece_words, stage_background
              from settings ",
             $and_lock
         )
@@ -167,6 +199,7 @@ impl From<SettingsRow> for Choice {
             email_signature: row.email_signature,
             care_advice: row.care_advice,
             piece_words: row.piece_words,
+            stage_background: row.stage_background,
         }
     }
 }
@@ -184,6 +217,7 @@ impl Choice {
             email_signature: words(self.email_signature),
             care_advice: words(self.care_advice),
             piece_words: words(self.piece_words),
+            stage_background: words(self.stage_background).map(|color| color.to_uppercase()),
             ..self
         }
     }
@@ -204,6 +238,7 @@ impl Settings {
             shipping_international: config.shop.shipping_international.into(),
             voice: Voice::default(),
             piece_words: WordLists::default(),
+            stage_background: HexColor(StageOptions::default().background),
         }
     }
 
@@ -234,6 +269,10 @@ impl Settings {
                 .piece_words
                 .and_then(|text| WordLists::from_text(&text).ok())
                 .unwrap_or(self.piece_words),
+            stage_background: choice
+                .stage_background
+                .and_then(|text| HexColor::parse(&text))
+                .unwrap_or(self.stage_background),
         }
     }
 }
@@ -253,6 +292,7 @@ impl From<Settings> for Choice {
             email_signature: Some(settings.voice.signature),
             care_advice: Some(settings.voice.care),
             piece_words: Some(settings.piece_words.to_string()),
+            stage_background: Some(settings.stage_background.to_string()),
         }
     }
 }
@@ -344,7 +384,7 @@ pub async fn choose(
         "update settings
          set version = version + 1, shop_name = $1, time_zone = $2, quote_valid_days = $3, low_stock = $4, shipping_us = $5,
              shipping_north_america = $6, shipping_international = $7, shipping_currency = $8, email_greeting = $9,
-             email_closing = $10, email_signature = $11, care_advice = $12, piece_words = $13",
+             email_closing = $10, email_signature = $11, care_advice = $12, piece_words = $13, stage_background = $14",
     )
     .bind(&choice.shop_name)
     .bind(&choice.time_zone)
@@ -359,6 +399,7 @@ pub async fn choose(
     .bind(&choice.email_signature)
     .bind(&choice.care_advice)
     .bind(&choice.piece_words)
+    .bind(&choice.stage_background)
     .execute(&mut *conn)
     .await?;
     let (was, is) = difference(&before, &choice)?;
@@ -398,6 +439,11 @@ pub fn field_errors(choice: &Choice, currency: Currency) -> Vec<FieldError> {
         let problem = problem.to_string();
         let wrong = format!("cannot be read: {}", problem.trim_end_matches('.'));
         field_errors.push(FieldError::new("piece_words", wrong));
+    }
+    let color = choice.stage_background.as_deref();
+    if color.is_some_and(|color| HexColor::parse(color).is_none()) {
+        let wrong = "must be a color, as #F4F1ED";
+        field_errors.push(FieldError::new("stage_background", wrong));
     }
     // PostgreSQL takes names in any case; here they are as the database of time zones has them.
     let is_zone = |name: &String| name.parse::<Tz>().is_ok_and(|zone| zone.name() == name);

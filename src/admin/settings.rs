@@ -101,6 +101,7 @@ fn fields(settings: &Settings) -> Form {
     form.set("email_signature", settings.voice.signature.clone());
     form.set("care_advice", settings.voice.care.clone());
     form.set("piece_words", settings.piece_words.to_string());
+    form.set("stage_background", settings.stage_background.to_string());
     for ((zone, _), rate) in ZONES.into_iter().zip(rates(settings)) {
         let price = rate.price.plain(settings.currency.code());
         form.set(&format!("{zone}.price"), price);
@@ -201,6 +202,8 @@ fn read(form: &Form, defaults: &Settings) -> Result<Choice> {
     let greeting = form.get("email_greeting");
     let words = |field: &str| Some(form.get(field));
     let piece_words = form.get("piece_words").replace("\r\n", "\n");
+    let background = form.get("stage_background");
+    let our_background = defaults.stage_background.to_string();
     let our_words = defaults.piece_words.to_string();
     let choice = Choice {
         shop_name: (!name.is_empty() && name != defaults.shop_name).then_some(name),
@@ -217,6 +220,7 @@ fn read(form: &Form, defaults: &Settings) -> Result<Choice> {
         email_signature: words("email_signature"),
         care_advice: words("care_advice"),
         piece_words: (piece_words != our_words.trim()).then_some(piece_words),
+        stage_background: (!background.eq_ignore_ascii_case(&our_background)).then_some(background),
     }
     .trimmed();
     if field_errors.is_empty() {

@@ -19,11 +19,11 @@ use super::table_photos_form::{by_cell, save};
 use crate::app::App;
 use crate::audit::Actor;
 use crate::error::{Code, Error, Result};
-use crate::http::Path;
+use crate::http::{Path, Query};
 use crate::products::categories::{self, CountedCategory};
 use crate::products::intakes::{
     self, IntakeDetails, IntakeStatus, Item, Pairing, Photo, PhotoStatus, Piece, PieceChange,
-    PieceState, PriceGuess, Side, TakenBack,
+    PieceState, PriceGuess, ProductChoice, Side, TakenBack,
 };
 use crate::products::{self, Product};
 use crate::types::ids::{IntakeId, PieceId};
@@ -39,6 +39,8 @@ struct BatchPage<'a> {
     guesses: BTreeMap<(i16, Option<i64>), PriceGuess>,
     /// The products that were made, with their fronts.
     products: Vec<Product>,
+    /// Only the rows that a person has to look at are shown.
+    is_filtered: bool,
 }
 
 /// A front, its back and their item.
@@ -46,6 +48,15 @@ struct Row<'a> {
     front: &'a Piece,
     item: &'a Item,
     back: Option<&'a Piece>,
+}
+
+impl Row<'_> {
+    /// Its back, or which end is up, is not sure.
+    fn is_to_check(&self) -> bool {
+        let both = [Some(self.front), self.back];
+        matches!(self.item.pairing(), Pairing::Check | Pairing::NoBack)
+            || both.iter().flatten().any(|piece| piece.is_head_doubtful)
+    }
 }
 
 impl BatchPage<'_> {
@@ -91,6 +102,17 @@ impl BatchPage<'_> {
     }
 
     fn rows(&self) -> Vec<Row<'_>> {
+        let rows = self.all_rows().into_iter();
+        rows.filter(|row| !self.is_filtered || row.is_to_check())
+            .collect()
+    }
+
+    fn to_check(&self) -> usize {
+        let rows = self.all_rows().into_iter();
+        rows.filter(Row::is_to_check).count()
+    }
+
+    fn all_rows(&self) -> Vec<Row<'_>> {
         let rows = self.details.fronts().map(|(front, item)| Row {
             front,
             item,
@@ -135,7 +157,8 @@ impl BatchPage<'_> {
 
     fn value(&self, field: &str, row: &Row<'_>) -> String {
         let name = format!("{field}.{}", row.front.id);
-        if self.form.is_sent() {
+        // A front that somebody added meanwhile is not in the form.
+        if !self.form.all(&name).is_empty() {
             return self.form.get(&name);
         }
         let text = |number: Option<i64>| number.map(|n| n.to_string()).unwrap_or_default();
@@ -154,6 +177,15 @@ impl BatchPage<'_> {
                 .back_id
                 .map(|back| back.to_string())
                 .unwrap_or_default(),
+        }
+    }
+
+    /// The version that was filled in. A refused form keeps its own: saved once more, it must not overwrite what somebody
+    /// else has changed since.
+    fn version(&self) -> String {
+        match self.form.is_sent() {
+            true => self.form.get("version"),
+            false => self.details.intake.version.to_string(),
         }
     }
 
@@ -280,15 +312,17 @@ pub async fn show(
     State(app): State<App>,
     context: AdminContext,
     Path(id): Path<String>,
+    query: Query,
 ) -> Result<Response> {
     let details = intakes::details(&mut *app.db.acquire().await?, intake_id(&id)?).await?;
-    page(&app, &context, details, Form::default()).await
+    let is_filtered = query.get("show") == Some("check");
+    page(&app, &context, (details, is_filtered), Form::default()).await
 }
 
 async fn page(
     app: &App,
     context: &AdminContext,
-    details: IntakeDetails,
+    (details, is_filtered): (IntakeDetails, bool),
     form: Form,
 ) -> Result<Response> {
     let is_faulty = form.has_errors();
@@ -312,6 +346,7 @@ async fn page(
         guesses: intakes::price_guesses(&mut conn, &details, code).await?,
         categories: categories::list(&mut conn).await?,
         products: made,
+        is_filtered,
         details,
         form,
     })?;
@@ -325,6 +360,7 @@ async fn page(
 #[derive(Clone, Copy)]
 enum Act {
     Save,
+    Swap,
     Create { is_draft: bool },
     Turn(PieceId),
     LeaveOut(PieceId),
@@ -338,6 +374,7 @@ impl Act {
         let piece = piece.parse().map(PieceId);
         Some(match (what, piece) {
             ("save" | "", _) => Act::Save,
+            ("swap", _) => Act::Swap,
             ("create", _) => Act::Create { is_draft: true },
             ("sell", _) => Act::Create { is_draft: false },
             ("turn", Ok(piece)) => Act::Turn(piece),
@@ -380,7 +417,7 @@ pub async fn change(
             tx.rollback().await?;
             let form = form.refused(by_cell(&details, error))?;
             let details = intakes::details(&mut *app.db.acquire().await?, id).await?;
-            page(&app, &context, details, form).await
+            page(&app, &context, (details, false), form).await
         }
     }
 }
@@ -388,7 +425,7 @@ pub async fn change(
 /// The place on the page that the button was at.
 fn fragment(details: &IntakeDetails, act: Act) -> String {
     match act {
-        Act::Save | Act::Create { .. } => String::new(),
+        Act::Save | Act::Swap | Act::Create { .. } => String::new(),
         Act::Turn(piece) | Act::LeaveOut(piece) | Act::Use(piece) | Act::OtherSide(piece) => {
             let piece = details.piece(piece);
             piece.map_or_else(String::new, |piece| format!("#piece-{}", piece.number))
@@ -413,6 +450,10 @@ async fn carry_out(
     };
     match act {
         Act::Save => Ok("Saved.".to_owned()),
+        Act::Swap => {
+            intakes::swap_sides(conn, actor, id).await?;
+            Ok("The fronts are the backs now.".to_owned())
+        }
         Act::LeaveOut(piece) => {
             correct(piece, left_out(true)).await?;
             Ok("Left out.".to_owned())
@@ -438,7 +479,8 @@ async fn carry_out(
             Ok("It is turned over.".to_owned())
         }
         Act::Create { is_draft } => {
-            let made = intakes::create_products(conn, actor, id, currency, is_draft).await?;
+            let choice = ProductChoice { currency, is_draft };
+            let made = intakes::create_products(conn, actor, id, choice).await?;
             let how = if is_draft {
                 "made as drafts"
             } else {

@@ -14,7 +14,7 @@ use super::table_photos::{intake_id, path_to};
 use crate::app::App;
 use crate::error::{Error, FieldError, Result};
 use crate::http::Path;
-use crate::products::intakes::{self, Cut, IntakeDetails, Photo, Piece, Side};
+use crate::products::intakes::{self, Cut, IntakeDetails, Photo, PhotoStatus, Piece, Side};
 use crate::types::ids::{IntakeId, PhotoId, PieceId};
 
 #[derive(Template)]
@@ -74,8 +74,10 @@ pub async fn change(
     form: Form,
 ) -> Result<Response> {
     let id = intake_id(&id)?;
+    let version = form.get("version").parse().map_err(|_| stale_form())?;
     let mut tx = app.db.begin().await?;
-    let details = intakes::details(&mut tx, id).await?;
+    // A button that is pressed twice takes effect once.
+    let details = intakes::open(&mut tx, id, Some(version)).await?;
     let photo = find(&details, &photo)?;
     let actor = context.actor()?;
     let done = async {

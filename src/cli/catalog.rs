@@ -18,7 +18,7 @@ use crate::server::startup::Shop;
 pub(super) enum Catalog {
     #[command(flatten)]
     OfShop(ShopCommand),
-    /// Cut the pieces out of photographs of a table, and pair fronts with backs; needs no database
+    /// Cut the pieces out of photographs of a table, and pair fronts with backs: in a folder, or as a batch of the shop
     Intake(intake::Intake),
 }
 
@@ -42,7 +42,7 @@ pub(super) enum ShopCommand {
 pub(super) async fn run(command: Catalog, config: Config) -> anyhow::Result<ExitCode> {
     match command {
         Catalog::OfShop(command) => run_in_shop(command, config).await,
-        Catalog::Intake(command) => intake::run(command).await,
+        Catalog::Intake(command) => intake::run(command, config).await,
     }
 }
 

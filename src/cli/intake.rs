@@ -1,6 +1,8 @@
-//! `catalog intake`: from photographs of a table to staged images, without a database.
+//! `catalog intake`: from photographs of a table to staged images in a folder, without a database, or to a batch of the
+//! shop.
 
 mod report;
+mod shop;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -13,7 +15,7 @@ use image::{ImageFormat, RgbImage};
 use table_photos::{Look, Pair, Size, StageOptions, Stager, Table, duplicates, pair};
 
 use super::progress;
-use crate::config::MediaLimits;
+use crate::config::{Config, MediaLimits};
 use crate::images::{self, Refusal};
 use crate::types::ids::ImageId;
 
@@ -35,9 +37,12 @@ pub(super) struct Intake {
     /// Photographs, or folders of them; a name with "back" in it is a photograph of the backs
     #[arg(required = true)]
     path: Vec<PathBuf>,
-    /// Folder to write intake.json and the staged images into
+    /// Folder to write intake.json and the staged images into; without it, a batch of the shop is made
     #[arg(long, value_name = "DIR")]
-    out: PathBuf,
+    out: Option<PathBuf>,
+    /// Go on to drafts of what leaves nothing to ask, and list the rest
+    #[arg(long, conflicts_with = "out")]
+    create: bool,
     /// Model of the lighters: as seen in the photographs, or the same for all
     #[arg(long, value_enum, default_value = "as-seen")]
     size: SizeChoice,
@@ -91,10 +96,16 @@ struct Item {
 }
 
 /// Runs the command. Exits with 1 if a photograph could not be used.
-pub(super) async fn run(intake: Intake) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(intake: Intake, config: Config) -> anyhow::Result<ExitCode> {
+    match &intake.out {
+        Some(out) => into_folder(&intake, out).await,
+        None => shop::run(&intake, config).await,
+    }
+}
+
+async fn into_folder(intake: &Intake, out: &Path) -> anyhow::Result<ExitCode> {
     let paths = photographs(&intake.path)?;
-    std::fs::create_dir_all(&intake.out)
-        .with_context(|| format!("making the folder {}", intake.out.display()))?;
+    std::fs::create_dir_all(out).with_context(|| format!("making the folder {}", out.display()))?;
     let mut faults = 0;
     let mut photos = Vec::new();
     let mut seen = BTreeSet::new();
@@ -123,15 +134,15 @@ pub(super) async fn run(intake: Intake) -> anyhow::Result<ExitCode> {
     settle_sizes(&mut photos, &items, intake.size);
     let bar = progress::bar(photos.len() as u64, "photographs staged");
     for index in 0..photos.len() {
-        stage(&photos, index, &items, &intake.out).await?;
+        stage(&photos, index, &items, out).await?;
         bar.inc(1);
     }
     bar.finish_and_clear();
     let report = report::of(&photos, &items, &twice);
-    let path = intake.out.join("intake.json");
+    let path = out.join("intake.json");
     std::fs::write(&path, serde_json::to_vec(&report)?)
         .with_context(|| format!("writing {}", path.display()))?;
-    print_summary(&items, &intake.out);
+    print_summary(&items, out);
     Ok(match faults {
         0 => ExitCode::SUCCESS,
         _ => ExitCode::FAILURE,

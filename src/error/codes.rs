@@ -242,6 +242,8 @@ codes! {
             PieceHasAProduct = "piece_has_a_product",
             /// No product is made of the batch of table photographs.
             NothingToTakeBack = "nothing_to_take_back",
+            /// The photographs of the batch are deleted, so it cannot be opened again.
+            PhotosAreGone = "photos_are_gone",
             /// The form has taken effect already.
             AlreadySent = "already_sent",
             /// The form was sent again in the meantime, and that time counts.

@@ -240,7 +240,9 @@ pub async fn keep_answer(
     body: &impl Serialize,
 ) -> Result<()> {
     let Some(key) = key else { return Ok(()) };
-    let body = serde_json::to_value(body).map_err(anyhow::Error::from)?;
+    // By its text: a number of 32 bits as a value has digits that the first answer had not.
+    let text = serde_json::to_string(body).map_err(anyhow::Error::from)?;
+    let body: Value = serde_json::from_str(&text).map_err(anyhow::Error::from)?;
     key.keep(conn, None, Some((status.as_u16(), &body))).await
 }
 

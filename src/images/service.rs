@@ -136,7 +136,7 @@ pub fn encode(image: image::RgbImage) -> Result<Judged, Refusal> {
 }
 
 /// Works on the pixels of a stored image, upright and in sRGB, on a blocking thread, once there is memory for them. What
-/// is transparent is white. Returns `None` for an unknown image, and when the work panics.
+/// is transparent is white. Returns `None` for an image whose pixels cannot be had, now or later, and when the work panics.
 ///
 /// # Errors
 /// 503 `media_unavailable` when the storage fails; internal errors.
@@ -150,18 +150,26 @@ pub async fn work_on<T: Send + 'static>(
         return Ok(None);
     };
     let Some(content) = original(storage, &row).await? else {
-        return Err(anyhow::anyhow!("the image {id} is not in the store").into());
+        tracing::error!(%id, "an image is not in the store");
+        return Ok(None);
     };
     let limits = kept_limits(storage);
-    let pixels = intake::measure(&content, &limits).map_err(|refusal| odd(id, refusal))?;
-    let done = storage
-        .work(pixels, move || {
-            let image = intake::decode_opaque(&content, &limits)?;
-            drop(content);
-            Ok::<_, Refusal>(work(image))
-        })
-        .await?;
-    done.transpose().map_err(|refusal| odd(id, refusal))
+    let done = match intake::measure(&content, &limits) {
+        Err(refusal) => Some(Err(refusal)),
+        Ok(pixels) => {
+            let work = move || {
+                let image = intake::decode_opaque(&content, &limits)?;
+                drop(content);
+                Ok::<_, Refusal>(work(image))
+            };
+            storage.work(pixels, work).await?
+        }
+    };
+    if let Some(Err(refusal)) = &done {
+        let error = odd(id, *refusal);
+        tracing::error!(%error, "an image cannot be worked on");
+    }
+    Ok(done.and_then(Result::ok))
 }
 
 /// Limits of images that are stored: they met the limits at their upload, so today's do not matter.

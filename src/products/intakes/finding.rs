@@ -11,7 +11,7 @@ use crate::images;
 use crate::jobs::{self, Job};
 use crate::types::ids::{ImageId, PhotoId, PieceId};
 
-/// Runs that may end without an outcome before a photograph counts as failed.
+/// Runs that may end without an outcome before nobody works on a photograph any more.
 const MOST_ATTEMPTS: i16 = 3;
 
 const CANNOT_BE_SEARCHED: &str = "This photograph could not be searched. Take another one.";
@@ -28,33 +28,36 @@ pub async fn find_pieces(app: &App, id: PhotoId) -> Result<()> {
     let (PhotoStatus::Waiting, Some(image)) = (photo.status, photo.image_id.clone()) else {
         return Ok(());
     };
-    // Committed by itself: a photograph that ends the process must not do so for ever.
-    let attempts = store::begin_search(&mut conn, id).await?;
     drop(conn);
-    let searched = match attempts > MOST_ATTEMPTS {
-        true => Ok(None),
-        false => search(app, &image).await,
-    };
-    let searched = match searched {
-        Ok(searched) => searched.unwrap_or_else(|| Err(CANNOT_BE_SEARCHED.to_owned())),
-        Err(error) => {
-            store::forget_search(&mut *app.db.acquire().await?, id).await?;
-            return Err(error);
-        }
-    };
+    let searched = work_on(app, id, &image, |pixels: RgbImage| {
+        let table = Table::find(&pixels).map_err(|problem| problem.to_string())?;
+        let remarks = table.remarks();
+        Ok((table.pieces, remarks))
+    });
+    let searched = searched.await?;
+    let searched = searched.unwrap_or_else(|| Err(CANNOT_BE_SEARCHED.to_owned()));
     record(app, &photo, searched).await
 }
 
 /// Pieces and remarks, or the sentence that tells why there are none.
 type Searched = Result<(Vec<table_photos::Piece>, Vec<String>), String>;
 
-async fn search(app: &App, image: &ImageId) -> Result<Option<Searched>> {
-    images::work_on(&app.storage, &app.db, image, |pixels: RgbImage| {
-        let table = Table::find(&pixels).map_err(|problem| problem.to_string())?;
-        let remarks = table.remarks();
-        Ok((table.pieces, remarks))
-    })
-    .await
+/// Works on the pixels of a photograph. `None`: they cannot be had, the work panics, or it has ended the process several
+/// times.
+pub(super) async fn work_on<T: Send + 'static>(
+    app: &App,
+    photo: PhotoId,
+    image: &ImageId,
+    work: impl FnOnce(RgbImage) -> T + Send + 'static,
+) -> Result<Option<T>> {
+    // Committed by itself: a photograph that ends the process must not do so for ever.
+    let attempts = store::begin_work(&mut *app.db.acquire().await?, photo).await?;
+    if attempts > MOST_ATTEMPTS {
+        return Ok(None);
+    }
+    let done = images::work_on(&app.storage, &app.db, image, work).await;
+    store::end_work(&mut *app.db.acquire().await?, photo).await?;
+    done
 }
 
 async fn record(app: &App, photo: &Photo, searched: Searched) -> Result<()> {
@@ -121,6 +124,16 @@ pub(super) fn blank(photo: PhotoId, side: Side) -> Piece {
         colors: Vec::new(),
         pattern: None,
     }
+}
+
+/// Does work on the pixels of a piece. `None`: it panicked, and the other pieces go on.
+pub(super) fn unless_it_panics<T>(piece: PieceId, work: impl FnOnce() -> T) -> Option<T> {
+    // Nothing that the work changes is read after a panic.
+    let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+    if done.is_err() {
+        tracing::warn!(%piece, "work on the pixels of a piece panicked");
+    }
+    done.ok()
 }
 
 /// The lighter type of a size.

@@ -6,6 +6,7 @@
 
 mod closeup;
 mod corrections;
+mod failures;
 mod finding;
 mod guesses;
 mod items;
@@ -25,17 +26,22 @@ pub use finding::find_pieces;
 pub use guesses::{PriceGuess, price_guesses};
 pub use items::{ItemChange, PairChoice, change_items, set_pairs};
 pub use pairing::pair_pieces;
-pub use photos::{LIMITS, MOST_PHOTOS, NewPhoto, Photographs, add_photos, remove_photo, set_side};
-pub use products::{TakenBack, create_products, take_back};
+pub use photos::{
+    LIMITS, MOST_PHOTOS, NewPhoto, Photographs, add_photos, remove_photo, set_side, swap_sides,
+};
+pub use products::{
+    ProductChoice, TakenBack, UnsurePiece, create_products, create_sure_products, take_back,
+};
 pub use retention::let_go;
 pub(super) use routes::router;
-pub use service::{IntakeChoice, create, discard};
+pub use service::{IntakeChoice, create, discard, open};
 pub use staging::stage_pieces;
 pub use store::{IntakeEntry, details, list};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use sqlx::types::Json;
+use table_photos::{Facing, Point, facing};
 use utoipa::ToSchema;
 
 use crate::types::ids::{ImageId, IntakeId, PhotoId, PieceId, ProductId};
@@ -62,7 +68,8 @@ impl IntakeStatus {
         IntakeStatus::Discarded,
     ];
 
-    /// Reports whether an intake of this status may become one of the `next`. Taking products back opens it again.
+    /// Reports whether an intake of this status may become one of the `next`. Taking products back opens it again, as long
+    /// as its photographs are there.
     pub fn may_become(self, next: IntakeStatus) -> bool {
         matches!(
             (self, next),
@@ -317,16 +324,57 @@ impl IntakeDetails {
             .count()
     }
 
+    /// Reports whether its photographs were let go, and with them the staged images.
+    pub fn is_let_go(&self) -> bool {
+        let mut photos = self.photos.iter();
+        photos.any(|photo| photo.status == PhotoStatus::Found && photo.image_id.is_none())
+    }
+
+    /// Reports whether a product of it is known, in the catalog or deleted since.
+    pub fn has_products(&self) -> bool {
+        self.items.iter().any(|item| item.product_id.is_some())
+    }
+
     /// Reports whether jobs are at work on it.
     pub fn is_working(&self) -> bool {
         self.intake.is_open()
             && (self.waiting_photos() > 0 || self.intake.needs_pairing || self.waiting_pieces() > 0)
     }
 
-    /// Sentences about the whole: pieces without a partner.
+    /// Reports whether the fronts seem to be the backs, and the other way round: a person is asked.
+    pub fn looks_swapped(&self) -> bool {
+        let seen = |side: Side| {
+            let pieces = self.pieces.iter();
+            let pieces = pieces.filter(|piece| piece.is_used() && piece.side == side);
+            let pieces: Vec<(Vec<Point>, f32)> = pieces
+                .map(|piece| (finding::points(&piece.outline), piece.head_degrees))
+                .collect();
+            facing(
+                pieces
+                    .iter()
+                    .map(|(outline, head)| (outline.as_slice(), *head)),
+            )
+        };
+        let is_settled = !self.intake.is_open() || self.has_products();
+        if is_settled || self.waiting_photos() > 0 || self.intake.needs_pairing {
+            return false;
+        }
+        let (fronts, backs) = (seen(Side::Front), seen(Side::Back));
+        let is_one_wrong = fronts == Some(Facing::Back) || backs == Some(Facing::Front);
+        is_one_wrong && fronts != Some(Facing::Front) && backs != Some(Facing::Back)
+    }
+
+    /// Sentences about the whole: sides that look swapped, and pieces without a partner.
     pub fn remarks(&self) -> Vec<String> {
+        let swapped = self.looks_swapped();
+        let swapped = swapped.then(|| "Fronts and backs look swapped.".to_owned());
+        swapped.into_iter().chain(self.lone_pieces()).collect()
+    }
+
+    /// A sentence about the pieces without a partner.
+    fn lone_pieces(&self) -> Option<String> {
         if self.waiting_photos() > 0 || self.intake.needs_pairing {
-            return Vec::new();
+            return None;
         }
         let (fronts, backs) = (self.fronts().count(), self.backs().count());
         let lone_fronts = self
@@ -341,8 +389,8 @@ impl IntakeDetails {
             .chain(lone_backs)
             .map(|number| number.to_string())
             .collect();
-        if backs == 0 || lone.is_empty() {
-            return Vec::new();
+        if backs == 0 {
+            return None;
         }
         let plural = |count: usize, what: &str| match count {
             1 => format!("1 {what}"),
@@ -351,13 +399,13 @@ impl IntakeDetails {
         let (verb, numbers) = match &lone[..] {
             [one] => ("has", format!("number {one}")),
             [most @ .., last] => ("have", format!("numbers {} and {last}", most.join(", "))),
-            [] => return Vec::new(),
+            [] => return None,
         };
-        vec![format!(
+        Some(format!(
             "{} and {}: {numbers} {verb} no partner.",
             plural(fronts, "front"),
             plural(backs, "back")
-        )]
+        ))
     }
 }
 

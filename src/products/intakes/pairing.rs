@@ -8,12 +8,11 @@ use table_photos::names::{Description, describe, seed};
 use table_photos::{Look, Table, duplicates, pair};
 
 use super::closeup::{Closeup, nearest};
-use super::finding::middle;
+use super::finding::{middle, unless_it_panics, work_on};
 use super::guesses::Proposals;
 use super::{IntakeDetails, Item, Piece, Side, store};
 use crate::app::App;
 use crate::error::{Error, Result};
-use crate::images;
 use crate::jobs::{self, Job};
 use crate::settings;
 use crate::types::ids::{IntakeId, PhotoId, PieceId};
@@ -66,7 +65,7 @@ async fn looks(app: &App, details: &IntakeDetails) -> Result<Looks> {
             continue;
         };
         let seen = move |pixels: RgbImage| looks_in(&pixels, &pieces);
-        let found = images::work_on(&app.storage, &app.db, image, seen).await?;
+        let found = work_on(app, photo.id, image, seen).await?;
         looks.extend(found.unwrap_or_default());
     }
     Ok(looks)
@@ -77,14 +76,14 @@ fn looks_in(pixels: &RgbImage, pieces: &[Piece]) -> Vec<(PieceId, Look)> {
     let table = Table::find(pixels).ok();
     let mut looks = Vec::new();
     for piece in pieces {
-        let look = match piece.is_drawn {
+        let look = unless_it_panics(piece.id, || match piece.is_drawn {
             true => Closeup::of(pixels, &piece.outline)
                 .and_then(|closeup| Some(closeup.piece(&piece.outline)?.look.clone())),
             false => table.as_ref().and_then(|table| {
                 Some(nearest(&table.pieces, middle(&piece.outline))?.look.clone())
             }),
-        };
-        looks.extend(look.map(|look| (piece.id, look)));
+        });
+        looks.extend(look.flatten().map(|look| (piece.id, look)));
     }
     looks
 }
@@ -102,17 +101,17 @@ struct Plan {
 
 impl Plan {
     fn of(details: &IntakeDetails, looks: &Looks) -> Plan {
-        let mut same = Vec::new();
-        for side in [Side::Front, Side::Back] {
-            same.extend(photographed_twice(details, looks, side));
-        }
-        let settled: BTreeSet<PieceId> = details
+        let mut settled: BTreeSet<PieceId> = details
             .fronts()
             .filter(|(_, item)| item.is_paired_by_hand || item.product_id.is_some())
             .flat_map(|(front, item)| [Some(front.id), item.back_id])
             .flatten()
-            .chain(same.iter().map(|(second, _)| *second))
             .collect();
+        let mut same = Vec::new();
+        for side in [Side::Front, Side::Back] {
+            same.extend(photographed_twice(details, looks, side, &settled));
+        }
+        settled.extend(same.iter().map(|(second, _)| *second));
         let of_side = |side: Side| -> Vec<(PieceId, &Look)> {
             let pieces = details.pieces.iter();
             pieces
@@ -144,11 +143,13 @@ impl Plan {
     }
 }
 
-/// Pieces of a side that are in two of its photographs: each second one, with the first.
+/// Pieces of a side that are in two of its photographs: each second one, with the first. Of two pieces, one that a person
+/// paired or that has a product counts as the first; two such ones both stay.
 fn photographed_twice(
     details: &IntakeDetails,
     looks: &Looks,
     side: Side,
+    settled: &BTreeSet<PieceId>,
 ) -> Vec<(PieceId, PieceId)> {
     let mut by_photo: BTreeMap<PhotoId, Vec<(PieceId, &Look)>> = BTreeMap::new();
     // A person who moves a single piece to the other side knows what it is.
@@ -176,14 +177,18 @@ fn photographed_twice(
         .collect();
     let id = |(photo, at): (usize, usize)| by_photo[photo][at].0;
     // A person who uses one that was left out for this reason knows better.
-    let is_new = |second: &PieceId| {
-        let second = details.piece(*second);
-        second.is_some_and(|piece| piece.same_as.is_none())
+    let is_new = |second: PieceId, first: PieceId| {
+        let same_as = |id: PieceId| details.piece(id).and_then(|piece| piece.same_as);
+        same_as(second).is_none() && same_as(first) != Some(second)
     };
     let found = duplicates(&looks).into_iter();
     found
         .map(|[first, second]| (id(second), id(first)))
-        .filter(|(second, _)| is_new(second))
+        .map(|(second, first)| match settled.contains(&second) {
+            true => (first, second),
+            false => (second, first),
+        })
+        .filter(|&(second, first)| !settled.contains(&second) && is_new(second, first))
         .collect()
 }
 
@@ -204,10 +209,13 @@ async fn apply(
         let job = Job::PairPieces { intake: intake.id };
         return jobs::enqueue(conn, &job).await;
     }
+    // One that is no front any more keeps no back from the others.
+    let is_front = |id: PieceId| details.fronts().any(|(front, _)| front.id == id);
     let free: Vec<PieceId> = details
         .items
         .iter()
-        .filter(|item| !item.is_paired_by_hand && item.product_id.is_none())
+        .filter(|item| !item.is_paired_by_hand || !is_front(item.piece_id))
+        .filter(|item| item.product_id.is_none())
         .filter_map(|item| item.back_id)
         .collect();
     store::free_backs(conn, intake.id, &free).await?;

@@ -179,7 +179,8 @@ pub async fn remove_photo(
     audit::record(conn, actor, "intake.remove", &object, was, Value::Null).await
 }
 
-/// Sets the side that a photograph shows, with all of its pieces.
+/// Sets the side that a photograph shows, with all of its pieces. Safe to repeat: a photograph that shows the side stays as
+/// it is, with its pairs and the pieces that a person moved to the other side.
 ///
 /// # Errors
 /// As [`remove_photo`].
@@ -191,7 +192,11 @@ pub async fn set_side(
     side: Side,
 ) -> Result<()> {
     let mut details = open(conn, id, None).await?;
-    let before = checked(&details, photo)?.side;
+    let before = find(&details, photo)?.side;
+    if before == side {
+        return Ok(());
+    }
+    checked(&details, photo)?;
     let pieces = pieces_of(&details, photo);
     store::set_photo_side(conn, photo, side).await?;
     store::free_twins(conn, &pieces).await?;
@@ -206,6 +211,18 @@ pub async fn set_side(
     audit::record(conn, actor, "intake.side", &object, was, is).await
 }
 
+/// Makes fronts of the backs, and backs of the fronts, of all photographs.
+///
+/// # Errors
+/// As [`remove_photo`].
+pub async fn swap_sides(conn: &mut PgConnection, actor: &Actor, id: IntakeId) -> Result<()> {
+    let details = open(conn, id, None).await?;
+    for photo in &details.photos {
+        set_side(conn, actor, id, photo.id, photo.side.other()).await?;
+    }
+    Ok(())
+}
+
 fn pieces_of(details: &IntakeDetails, photo: PhotoId) -> Vec<PieceId> {
     let pieces = details.pieces.iter();
     pieces
@@ -214,11 +231,15 @@ fn pieces_of(details: &IntakeDetails, photo: PhotoId) -> Vec<PieceId> {
         .collect()
 }
 
-/// Finds a photograph whose pieces have no products.
-fn checked(details: &IntakeDetails, photo: PhotoId) -> Result<&Photo> {
+fn find(details: &IntakeDetails, photo: PhotoId) -> Result<&Photo> {
     let mut photos = details.photos.iter();
     let found = photos.find(|one| one.id == photo);
-    let found = found.ok_or(Error::NotFound("Photograph"))?;
+    found.ok_or(Error::NotFound("Photograph"))
+}
+
+/// Finds a photograph whose pieces have no products.
+fn checked(details: &IntakeDetails, photo: PhotoId) -> Result<&Photo> {
+    let found = find(details, photo)?;
     let mut pieces = details.pieces.iter();
     let has_product = pieces.any(|piece| {
         let front = details.front_of(piece.id).unwrap_or(piece);

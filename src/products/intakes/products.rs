@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 use sqlx::PgConnection;
 
-use super::service::{changed, object, open};
-use super::{Intake, IntakeDetails, IntakeStatus, Item, Piece, store};
+use super::service::{changed, closed, object, open};
+use super::{Intake, IntakeDetails, IntakeStatus, Item, Pairing, Piece, store};
 use crate::audit::{self, Actor};
 use crate::error::{Code, Error, FieldError, Result};
 use crate::products::categories::name_key;
@@ -25,6 +25,23 @@ pub struct TakenBack {
     pub kept: Vec<(String, &'static str)>,
 }
 
+/// What becomes of the fronts that are made into products.
+#[derive(Clone, Copy, Debug)]
+pub struct ProductChoice {
+    pub currency: Currency,
+    /// Drafts instead of products for sale.
+    pub is_draft: bool,
+}
+
+/// A piece that nothing is made of without a person, with the reasons.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnsurePiece {
+    /// 4 of “number 4”.
+    pub number: i32,
+    /// Sentences.
+    pub reasons: Vec<String>,
+}
+
 /// Creates the products of an intake, all or none, with their initial stock.
 ///
 /// # Errors
@@ -34,57 +51,151 @@ pub async fn create_products(
     conn: &mut PgConnection,
     actor: &Actor,
     id: IntakeId,
-    currency: Currency,
-    is_draft: bool,
+    choice: ProductChoice,
 ) -> Result<Vec<Product>> {
+    let details = open_idle(conn, id).await?;
+    let fronts: Vec<(&Piece, &Item)> = to_make(&details).collect();
+    let inputs = inputs(&details, &fronts, choice)?;
+    make(conn, actor, &details, inputs, IntakeStatus::Done).await
+}
+
+/// Creates the products of which an intake leaves nothing to ask, and returns them with the pieces that are left. While
+/// some are left, the intake stays open.
+///
+/// # Errors
+/// As [`create_products`].
+pub async fn create_sure_products(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    id: IntakeId,
+    choice: ProductChoice,
+) -> Result<(Vec<Product>, Vec<UnsurePiece>)> {
+    let details = open_idle(conn, id).await?;
+    let mut unsure = Vec::new();
+    let mut fronts = Vec::new();
+    for (front, item) in to_make(&details) {
+        match questions(&details, front, item) {
+            reasons if reasons.is_empty() => fronts.push((front, item)),
+            reasons => unsure.push(UnsurePiece {
+                number: front.number,
+                reasons,
+            }),
+        }
+    }
+    let lone = details
+        .backs()
+        .filter(|back| details.front_of(back.id).is_none());
+    unsure.extend(lone.map(|back| UnsurePiece {
+        number: back.number,
+        reasons: vec!["It has no front.".to_owned()],
+    }));
+    if fronts.is_empty() {
+        return Ok((Vec::new(), unsure));
+    }
+    let inputs = inputs(&details, &fronts, choice)?;
+    let status = match unsure.is_empty() {
+        true => IntakeStatus::Done,
+        false => IntakeStatus::Open,
+    };
+    let products = make(conn, actor, &details, inputs, status).await?;
+    Ok((products, unsure))
+}
+
+/// Opens an intake for a change that nothing but its jobs may precede.
+async fn open_idle(conn: &mut PgConnection, id: IntakeId) -> Result<IntakeDetails> {
     let details = open(conn, id, None).await?;
-    if details.is_working() {
-        return Err(Error::Conflict(
+    match details.is_working() {
+        false => Ok(details),
+        true => Err(Error::Conflict(
             Code::IntakeIsBusy,
             "The photographs are still being worked on. Try again in a moment.".to_owned(),
-        ));
+        )),
     }
-    let inputs = inputs(&details, currency, is_draft)?;
+}
+
+/// Fronts without a product.
+fn to_make(details: &IntakeDetails) -> impl Iterator<Item = (&Piece, &Item)> {
+    details
+        .fronts()
+        .filter(|(_, item)| item.product_id.is_none())
+}
+
+/// What a person has to decide or to add before a front becomes a product.
+fn questions(details: &IntakeDetails, front: &Piece, item: &Item) -> Vec<String> {
+    let back = item.back_id.and_then(|back| details.piece(back));
+    let both = || [Some(front), back].into_iter().flatten();
+    let mut questions = Vec::new();
+    match item.pairing() {
+        Pairing::Check => questions.push("Another back may be the right one.".to_owned()),
+        Pairing::NoBack if details.backs().next().is_some() => {
+            questions.push("It has no back.".to_owned());
+        }
+        Pairing::Sure | Pairing::NoBack | Pairing::ByHand => {}
+    }
+    if both().any(|piece| piece.is_head_doubtful) {
+        questions.push("Which end is up is not sure.".to_owned());
+    }
+    for (is_missing, what) in [
+        (item.name.is_empty(), "name"),
+        (item.price.is_none(), "price"),
+        (front.lighter_type.is_none(), "size"),
+    ] {
+        if is_missing {
+            questions.push(format!("It has no {what}."));
+        }
+    }
+    questions.extend(both().filter_map(without_image));
+    questions
+}
+
+/// A sentence about a piece without a staged image.
+fn without_image(piece: &Piece) -> Option<String> {
+    let why = piece.problem.as_deref().unwrap_or("It has no image yet.");
+    piece
+        .image_id
+        .is_none()
+        .then(|| format!("Number {}: {why}", piece.number))
+}
+
+/// Creates the products, and records them with their fronts.
+async fn make(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    details: &IntakeDetails,
+    inputs: Vec<(&Piece, ProductInput)>,
+    status: IntakeStatus,
+) -> Result<Vec<Product>> {
     let mut products = Vec::with_capacity(inputs.len());
+    let mut is_draft = false;
     for (front, input) in inputs {
+        is_draft = input.is_draft == Some(true);
         let made = service::create(conn, actor, Parsed::from(input)).await;
         let product = made.map_err(|error| in_row(front, error))?;
         store::set_product(conn, front.id, Some((&product.id, product.version))).await?;
         products.push(product);
     }
-    let done = Intake {
-        status: IntakeStatus::Done,
+    let after = Intake {
+        status,
         ..details.intake.clone()
     };
-    changed(conn, &done, &[]).await?;
+    changed(conn, &after, &[]).await?;
     let ids: Vec<_> = products.iter().map(|product| &product.id).collect();
-    let after = json!({"products": ids, "is_draft": is_draft});
-    let object = object(&details.intake);
-    audit::record(
-        conn,
-        actor,
-        "intake.create_products",
-        &object,
-        Value::Null,
-        after,
-    )
-    .await?;
+    let made = json!({"products": ids, "is_draft": is_draft});
+    let (action, object) = ("intake.create_products", object(&details.intake));
+    audit::record(conn, actor, action, &object, Value::Null, made).await?;
     Ok(products)
 }
 
-/// The products that are to be made, each with its front.
-fn inputs(
-    details: &IntakeDetails,
-    currency: Currency,
-    is_draft: bool,
-) -> Result<Vec<(&Piece, ProductInput)>> {
+/// The products that are to be made of these fronts.
+fn inputs<'a>(
+    details: &'a IntakeDetails,
+    fronts: &[(&'a Piece, &'a Item)],
+    choice: ProductChoice,
+) -> Result<Vec<(&'a Piece, ProductInput)>> {
     let mut field_errors = Vec::new();
     let mut names: BTreeMap<String, i32> = BTreeMap::new();
     let mut inputs = Vec::new();
-    let to_make = details
-        .fronts()
-        .filter(|(_, item)| item.product_id.is_none());
-    for (front, item) in to_make {
+    for &(front, item) in fronts {
         let mut fault = |field: &str, sentence: String| {
             let field = format!("items[{}].{field}", front.number);
             field_errors.push(FieldError::new(field, sentence));
@@ -102,15 +213,11 @@ fn inputs(
         }
         let back = item.back_id.and_then(|back| details.piece(back));
         for piece in [Some(front), back].into_iter().flatten() {
-            if piece.image_id.is_none() {
-                let why = piece.problem.as_deref().unwrap_or("It has no image yet.");
-                fault("images", format!("Number {}: {why}", piece.number));
+            if let Some(sentence) = without_image(piece) {
+                fault("images", sentence);
             }
         }
-        inputs.push((
-            front,
-            input(details, front, item, back, (currency, is_draft)),
-        ));
+        inputs.push((front, input(details, front, item, back, choice)));
     }
     if inputs.is_empty() {
         return Err(Error::invalid(
@@ -129,7 +236,7 @@ fn input(
     front: &Piece,
     item: &Item,
     back: Option<&Piece>,
-    (currency, is_draft): (Currency, bool),
+    choice: ProductChoice,
 ) -> ProductInput {
     let images = [Some(front), back].into_iter().flatten();
     let images: Vec<ImageId> = images.filter_map(|piece| piece.image_id.clone()).collect();
@@ -137,11 +244,11 @@ fn input(
         name: Some(item.name.clone()),
         lighter_type: front.lighter_type,
         price: item.price,
-        currency: Some(currency.code().to_owned()),
+        currency: Some(choice.currency.code().to_owned()),
         category: Some(item.category_id.map(CategoryKey::Id)),
         images: Some(images),
         is_active: Some(true),
-        is_draft: Some(is_draft),
+        is_draft: Some(choice.is_draft),
         weight_ounces: Some(details.intake.weight_ounces.clone()),
         inventory_count: Some(details.intake.pieces_each),
         is_whole: true,
@@ -162,25 +269,21 @@ fn in_row(front: &Piece, error: Error) -> Error {
     }
 }
 
-/// Deletes the products of an intake that nobody ordered, holds or edited since, and opens the intake again. Safe to
-/// repeat.
+/// Deletes the products of an intake that nobody ordered, holds or edited since, and opens the intake again. On an open
+/// intake, which has products that stayed the last time, it tries those again.
 ///
 /// # Errors
-/// 404; 409 `nothing_to_take_back` if it has no products.
+/// 404; 409 `nothing_to_take_back` if it has no products, `intake_is_closed` if it is discarded, or `photos_are_gone` if
+/// its photographs were let go: what is deleted then could not be made again.
 pub async fn take_back(conn: &mut PgConnection, actor: &Actor, id: IntakeId) -> Result<TakenBack> {
     let intake = store::lock(conn, id).await?;
     let details = store::contents(conn, intake).await?;
+    check_take_back(&details)?;
     let mut made: Vec<&Item> = details
         .items
         .iter()
         .filter(|item| item.product_id.is_some())
         .collect();
-    if made.is_empty() {
-        return Err(Error::Conflict(
-            Code::NothingToTakeBack,
-            format!("No product is made of batch {}.", details.intake.number),
-        ));
-    }
     // In id order, as everywhere, so that concurrent changes wait for each other instead of deadlocking.
     made.sort_by(|a, b| a.product_id.cmp(&b.product_id));
     let mut taken = TakenBack::default();
@@ -219,6 +322,30 @@ pub async fn take_back(conn: &mut PgConnection, actor: &Actor, id: IntakeId) -> 
     let object = object(&details.intake);
     audit::record(conn, actor, "intake.take_back", &object, Value::Null, after).await?;
     Ok(taken)
+}
+
+fn check_take_back(details: &IntakeDetails) -> Result<()> {
+    let intake = &details.intake;
+    let stays_open = intake.is_open();
+    if !stays_open && !intake.status.may_become(IntakeStatus::Open) {
+        return Err(closed(intake));
+    }
+    if !details.has_products() {
+        return Err(Error::Conflict(
+            Code::NothingToTakeBack,
+            format!("No product is made of batch {}.", intake.number),
+        ));
+    }
+    match details.is_let_go() {
+        false => Ok(()),
+        true => Err(Error::Conflict(
+            Code::PhotosAreGone,
+            format!(
+                "The photographs of batch {} are deleted, so it cannot be opened again. Delete its products one by one.",
+                intake.number
+            ),
+        )),
+    }
 }
 
 /// Reason not to delete a locked product.

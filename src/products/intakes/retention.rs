@@ -28,7 +28,8 @@ pub async fn let_go(db: &PgPool) -> Result<()> {
         let actor = Actor::system("system");
         audit::record(&mut tx, &actor, "intake.discard", &object, was, is).await?;
     }
-    store::let_go_images(&mut tx, now - ENDED).await?;
+    let ended = store::lock_ended(&mut tx, now - ENDED).await?;
+    store::let_go_images(&mut tx, &ended).await?;
     tx.commit().await?;
     Ok(())
 }

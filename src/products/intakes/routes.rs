@@ -1,7 +1,7 @@
 //! Routes of intakes. They need a token.
 
 use axum::extract::{Request, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -10,15 +10,17 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
+use super::failures::{ChangeFailures, PhotoFailures};
 use super::photos::Photographs;
 use super::views::{IntakeEntryView, IntakePage, IntakeView, KeptProduct, TakenBackView};
 use super::{
-    Cut, IntakeChoice, ItemChange, NewPhoto, Outline, PairChoice, PieceChange, Side, corrections,
-    items, photos, products, service, store,
+    Cut, IntakeChoice, ItemChange, NewPhoto, Outline, PairChoice, PieceChange, ProductChoice, Side,
+    corrections, items, photos, products, service, store,
 };
 use crate::app::App;
 use crate::auth::Scope;
 use crate::error::{Error, ErrorBody, FieldError, Result};
+use crate::http::idempotency::{IdempotencyKey, Key, Owner, earlier_answer, keep_answer};
 use crate::http::{Json, Path, Query};
 use crate::products::extract::{AdminReadFailures, CatalogAdmin};
 use crate::types::ids::{IntakeId, PhotoId, PieceId};
@@ -90,18 +92,28 @@ async fn shown(app: &App, status: StatusCode, id: IntakeId) -> Result<Response> 
 
 /// Creates a batch without photographs.
 #[utoipa::path(operation_id = "create_intake", post, path = "/api/admin/intakes", tag = "intakes", security(("bearer" = [])),
+    params(("Idempotency-Key" = Option<IdempotencyKey>, Header, nullable = false, description = "A text of your choice for this batch")),
     request_body = IntakeChoice,
-    responses((status = 201, body = IntakeView), ChangeFailures))]
+    responses((status = 201, body = IntakeView), ChangeFailures,
+        (status = 422, body = ErrorBody, description = "The key was used for another batch")))]
 async fn create(
     State(app): State<App>,
     admin: CatalogAdmin,
+    headers: HeaderMap,
     Json(body): Json<Map<String, Value>>,
 ) -> Result<Response> {
-    let mut tx = app.db.begin().await?;
+    let asked = serde_json::to_vec(&body).map_err(anyhow::Error::from)?;
+    let key = Key::read(&headers, "intake", &Owner::actor(&admin.actor), &asked)?;
     let choice = IntakeChoice::parse(body);
+    let mut tx = app.db.begin().await?;
+    if let Some((status, before)) = earlier_answer(&mut tx, key.as_ref()).await? {
+        return Ok(answer(status, &before));
+    }
     let intake = service::create(&mut tx, &admin.actor, choice).await?;
+    let view = IntakeView::read(&mut tx, intake.id).await?;
+    keep_answer(&mut tx, key.as_ref(), StatusCode::CREATED, &view).await?;
     tx.commit().await?;
-    shown(&app, StatusCode::CREATED, intake.id).await
+    Ok(answer(StatusCode::CREATED, &view))
 }
 
 /// Returns a batch with everything in it.
@@ -459,28 +471,43 @@ fn yes() -> bool {
     true
 }
 
-/// Creates the products of a batch, all or none. Needs the scope `stock`, too. A second call is refused, because the batch
-/// is done.
+/// Creates the products of a batch, all or none. Needs the scope `stock`, too. A second call without the first one's key is
+/// refused, because the batch is done.
 #[utoipa::path(operation_id = "create_intake_products", post, path = "/api/admin/intakes/{id}/create", tag = "intakes", security(("bearer" = [])),
-    params(("id" = IntakeId, Path)), request_body = CreateInput,
-    responses((status = 201, body = IntakeView), ChangeFailures))]
+    params(("id" = IntakeId, Path),
+        ("Idempotency-Key" = Option<IdempotencyKey>, Header, nullable = false, description = "A text of your choice for these products")),
+    request_body = CreateInput,
+    responses((status = 201, body = IntakeView), ChangeFailures,
+        (status = 422, body = ErrorBody, description = "The key was used for other products")))]
 async fn create_products(
     State(app): State<App>,
     admin: CatalogAdmin,
     Path(id): Path<String>,
+    headers: HeaderMap,
     Json(input): Json<CreateInput>,
 ) -> Result<Response> {
     admin.token.may(Scope::Stock)?;
     let id = intake_id(&id)?;
-    let currency = app.config.shop.currency;
+    let asked = format!("{id} {}", input.draft);
+    let owner = Owner::actor(&admin.actor);
+    let key = Key::read(&headers, "intake products", &owner, asked.as_bytes())?;
+    let choice = ProductChoice {
+        currency: app.config.shop.currency,
+        is_draft: input.draft,
+    };
     let mut tx = app.db.begin().await?;
-    products::create_products(&mut tx, &admin.actor, id, currency, input.draft).await?;
+    if let Some((status, before)) = earlier_answer(&mut tx, key.as_ref()).await? {
+        return Ok(answer(status, &before));
+    }
+    products::create_products(&mut tx, &admin.actor, id, choice).await?;
+    let view = IntakeView::read(&mut tx, id).await?;
+    keep_answer(&mut tx, key.as_ref(), StatusCode::CREATED, &view).await?;
     tx.commit().await?;
-    shown(&app, StatusCode::CREATED, id).await
+    Ok(answer(StatusCode::CREATED, &view))
 }
 
-/// Deletes the products of a batch that nobody ordered, holds or edited since, and opens the batch again. Needs the scope
-/// `stock`, too.
+/// Deletes the products of a batch that nobody ordered, holds or edited since, and opens the batch again, as long as its
+/// photographs are kept. Needs the scope `stock`, too.
 #[utoipa::path(operation_id = "take_back_intake", post, path = "/api/admin/intakes/{id}/take-back", tag = "intakes", security(("bearer" = [])),
     params(("id" = IntakeId, Path)),
     responses((status = 200, body = TakenBackView), ChangeFailures))]
@@ -506,70 +533,4 @@ async fn take_back(
         intake: IntakeView::read(&mut *app.db.acquire().await?, id).await?,
     };
     Ok(answer(StatusCode::OK, &view))
-}
-
-/// Failures of a change.
-#[derive(utoipa::IntoResponses)]
-#[allow(dead_code, reason = "read by the OpenAPI document alone")]
-enum ChangeFailures {
-    /// The body is not JSON, or a field is invalid; each error names its field.
-    #[response(status = 400)]
-    BadRequest(ErrorBody),
-    /// The token is missing or invalid.
-    #[response(status = 401)]
-    Unauthenticated(ErrorBody),
-    /// The token lacks the scope.
-    #[response(status = 403)]
-    Forbidden(ErrorBody),
-    /// The batch, the photograph or the piece does not exist.
-    #[response(status = 404)]
-    NotFound(ErrorBody),
-    /// The path does not support this method.
-    #[response(status = 405)]
-    MethodNotAllowed(ErrorBody),
-    /// `intake_is_closed`, `intake_is_busy`, `piece_has_a_product`, `nothing_to_take_back` or `version_conflict`.
-    #[response(status = 409)]
-    Conflict(ErrorBody),
-    /// The body is too large.
-    #[response(status = 413)]
-    TooLarge(ErrorBody),
-    /// The body is not `application/json`.
-    #[response(status = 415)]
-    UnsupportedMediaType(ErrorBody),
-}
-
-/// Failures of an upload of photographs.
-#[derive(utoipa::IntoResponses)]
-#[allow(dead_code, reason = "read by the OpenAPI document alone")]
-enum PhotoFailures {
-    /// The form is malformed, or has no or too many photographs.
-    #[response(status = 400)]
-    BadRequest(ErrorBody),
-    /// The token is missing or invalid.
-    #[response(status = 401)]
-    Unauthenticated(ErrorBody),
-    /// The token lacks the scope.
-    #[response(status = 403)]
-    Forbidden(ErrorBody),
-    /// The batch does not exist.
-    #[response(status = 404)]
-    NotFound(ErrorBody),
-    /// The path does not support this method.
-    #[response(status = 405)]
-    MethodNotAllowed(ErrorBody),
-    /// The body stopped arriving.
-    #[response(status = 408)]
-    TimedOut(ErrorBody),
-    /// `intake_is_closed`.
-    #[response(status = 409)]
-    Conflict(ErrorBody),
-    /// The files exceed the total limit.
-    #[response(status = 413)]
-    TooLarge(ErrorBody),
-    /// The body is not `multipart/form-data`.
-    #[response(status = 415)]
-    UnsupportedMediaType(ErrorBody),
-    /// `media_unavailable`: the photographs cannot be stored at the moment.
-    #[response(status = 503)]
-    Unavailable(ErrorBody),
 }

@@ -133,7 +133,7 @@ pub async fn discard(conn: &mut PgConnection, actor: &Actor, id: IntakeId) -> Re
 ///
 /// # Errors
 /// 404; 409 `intake_is_closed`, or `version_conflict` if a version is given and outdated.
-pub(super) async fn open(
+pub async fn open(
     conn: &mut PgConnection,
     id: IntakeId,
     version: Option<i64>,
@@ -171,7 +171,7 @@ pub(super) async fn changed(
     Ok(())
 }
 
-fn closed(intake: &Intake) -> Error {
+pub(super) fn closed(intake: &Intake) -> Error {
     let state = match intake.status {
         IntakeStatus::Open => "open",
         IntakeStatus::Done => "done: take its products back to change it",

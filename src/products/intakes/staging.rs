@@ -5,12 +5,13 @@ use table_photos::{StageOptions, Stager, Table};
 use tokio::sync::mpsc;
 
 use super::closeup::{Closeup, moved};
-use super::finding::{points, size_of, type_of};
+use super::finding::{points, size_of, type_of, unless_it_panics, work_on};
 use super::{Outline, Piece, store};
 use crate::app::App;
 use crate::error::Result;
 use crate::images::{self, Judged};
-use crate::types::ids::PhotoId;
+use crate::settings;
+use crate::types::ids::{IntakeId, PhotoId};
 
 const CANNOT_BE_CUT_OUT: &str =
     "This piece could not be cut out. Leave it out, or photograph it again.";
@@ -19,13 +20,14 @@ const CANNOT_BE_CUT_OUT: &str =
 /// is staged by the job that the change queues.
 ///
 /// # Errors
-/// Failures of the storage or the database; the job is then repeated.
+/// Failures of the storage or the database; the job is then repeated, and makes what is still missing.
 pub async fn stage_pieces(app: &App, id: PhotoId) -> Result<()> {
     let mut conn = app.db.acquire().await?;
     let Some(photo) = store::photo(&mut conn, id).await? else {
         return Ok(());
     };
     let pieces = store::unstaged(&mut conn, id).await?;
+    let settings = settings::current(&mut conn, &app.config).await?;
     drop(conn);
     let Some(image) = photo.image_id.filter(|_| !pieces.is_empty()) else {
         return Ok(());
@@ -33,22 +35,27 @@ pub async fn stage_pieces(app: &App, id: PhotoId) -> Result<()> {
     // An image is stored while the next one is made.
     let (sender, mut made) = mpsc::channel(1);
     let waiting = pieces.clone();
-    let work = images::work_on(&app.storage, &app.db, &image, move |pixels| {
-        stage(&pixels, waiting, &sender);
+    let options = StageOptions {
+        background: settings.stage_background.0,
+    };
+    let work = work_on(app, id, &image, move |pixels| {
+        stage(&pixels, waiting, options, &sender);
     });
-    let storing = async {
+    let intake = photo.intake_id;
+    // It owns the receiver: after a failure nobody receives, so the work stops instead of waiting for ever.
+    let storing = async move {
         while let Some(staged) = made.recv().await {
-            keep(app, staged).await?;
+            keep(app, intake, staged).await?;
         }
         Ok::<(), crate::error::Error>(())
     };
     let (worked, stored) = tokio::join!(work, storing);
     stored?;
     if worked?.is_none() {
-        // It panicked, and would again.
+        // The photograph as a whole cannot be used, and could not the next time.
         let mut conn = app.db.acquire().await?;
-        for piece in &store::unstaged(&mut conn, id).await? {
-            store::set_staged(&mut conn, piece, Err(CANNOT_BE_CUT_OUT)).await?;
+        for piece in &pieces {
+            store::set_unstaged(&mut conn, piece, CANNOT_BE_CUT_OUT).await?;
         }
     }
     Ok(())
@@ -62,52 +69,84 @@ struct StagedPiece {
     image: Result<(Judged, Option<String>), String>,
 }
 
-async fn keep(app: &App, staged: StagedPiece) -> Result<()> {
+async fn keep(app: &App, intake: IntakeId, staged: StagedPiece) -> Result<()> {
     let piece = &staged.piece;
-    if let Some(outline) = &staged.found {
-        let mut conn = app.db.acquire().await?;
-        store::set_found(&mut conn, piece, outline).await?;
-    }
-    match staged.image {
+    let image = match staged.image {
         Ok((image, remark)) => {
             let kept = images::keep_judged(&app.storage, &app.db, image).await?;
-            let mut conn = app.db.acquire().await?;
-            let image = Ok((&kept.id, remark.as_deref()));
-            store::set_staged(&mut conn, piece, image).await?;
+            Ok((kept.id, remark))
         }
-        Err(problem) => {
-            let mut conn = app.db.acquire().await?;
-            store::set_staged(&mut conn, piece, Err(&problem)).await?;
-        }
+        Err(problem) => Err(problem),
+    };
+    let mut tx = app.db.begin().await?;
+    // A person's change, which writes the whole piece, comes before or after.
+    if !store::lock(&mut tx, intake).await?.is_open() {
+        return Ok(());
     }
+    if let Some(outline) = &staged.found {
+        store::set_found(&mut tx, piece, outline).await?;
+    }
+    match &image {
+        Ok((id, remark)) => store::set_staged(&mut tx, piece, id, remark.as_deref()).await?,
+        Err(problem) => store::set_unstaged(&mut tx, piece, problem).await?,
+    }
+    tx.commit().await?;
     Ok(())
 }
 
-fn stage(pixels: &RgbImage, pieces: Vec<Piece>, made: &mpsc::Sender<StagedPiece>) {
+fn stage(
+    pixels: &RgbImage,
+    pieces: Vec<Piece>,
+    options: StageOptions,
+    made: &mpsc::Sender<StagedPiece>,
+) {
     let table = Table::find(pixels).ok();
-    let options = StageOptions::default();
     let stager = table
         .as_ref()
         .map(|table| Stager::new(pixels, table, options));
+    let whole = stager.as_ref().zip(table.as_ref());
+    stage_each(pieces, made, |piece| {
+        stage_piece(pixels, piece, whole, options)
+    });
+}
+
+/// Sends each piece with its image. One that panics has none, and the others go on.
+fn stage_each(
+    pieces: Vec<Piece>,
+    made: &mpsc::Sender<StagedPiece>,
+    stage: impl Fn(Piece) -> StagedPiece,
+) {
     for piece in pieces {
-        let staged = match (&stager, piece.is_searched) {
-            (Some(stager), true) => {
-                let shown = shown(&piece, &piece.outline, table.as_ref());
-                StagedPiece {
-                    image: shown.map_or_else(
-                        || Err(CANNOT_BE_CUT_OUT.to_owned()),
-                        |shown| staged(stager, &shown),
-                    ),
-                    found: None,
-                    piece,
-                }
-            }
-            _ => stage_drawn(pixels, piece, stager.as_ref().zip(table.as_ref())),
-        };
+        let staged = unless_it_panics(piece.id, || stage(piece.clone()));
+        let staged = staged.unwrap_or_else(|| StagedPiece {
+            piece,
+            found: None,
+            image: Err(CANNOT_BE_CUT_OUT.to_owned()),
+        });
         // Nobody waits for it any more.
         if made.blocking_send(staged).is_err() {
             return;
         }
+    }
+}
+
+fn stage_piece(
+    pixels: &RgbImage,
+    piece: Piece,
+    whole: Option<(&Stager<'_>, &Table)>,
+    options: StageOptions,
+) -> StagedPiece {
+    let Some((stager, table)) = whole.filter(|_| piece.is_searched) else {
+        return stage_drawn(pixels, piece, whole, options);
+    };
+    let shown = shown(&piece, &piece.outline, Some(table));
+    StagedPiece {
+        image: shown.map_or_else(
+            || Err(CANNOT_BE_CUT_OUT.to_owned()),
+            |shown| staged(stager, &shown),
+        ),
+        found: None,
+        piece,
     }
 }
 
@@ -116,6 +155,7 @@ fn stage_drawn(
     pixels: &RgbImage,
     mut piece: Piece,
     whole: Option<(&Stager<'_>, &Table)>,
+    options: StageOptions,
 ) -> StagedPiece {
     let closeup = Closeup::of(pixels, &piece.outline);
     let mut found = None;
@@ -134,7 +174,7 @@ fn stage_drawn(
             shown(&piece, &outline, Some(table)).map(|shown| staged(stager, &shown))
         }
         (None, Some(closeup)) => {
-            let stager = Stager::new(&closeup.photo, &closeup.table, StageOptions::default());
+            let stager = Stager::new(&closeup.photo, &closeup.table, options);
             let there = moved(&outline, -closeup.origin.x, -closeup.origin.y);
             shown(&piece, &there, Some(&closeup.table)).map(|shown| staged(&stager, &shown))
         }
@@ -172,5 +212,39 @@ fn staged(
     match images::encode(staged.image) {
         Ok(image) => Ok((image, remark)),
         Err(_) => Err(CANNOT_BE_CUT_OUT.to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::products::intakes::Side;
+    use crate::products::intakes::finding::blank;
+
+    #[test]
+    fn a_piece_that_panics_is_the_only_one_without_an_image() {
+        let photo = PhotoId::new();
+        let pieces: Vec<Piece> = (1..=3)
+            .map(|number| Piece {
+                number,
+                ..blank(photo, Side::Front)
+            })
+            .collect();
+        let (sender, mut made) = mpsc::channel(3);
+        stage_each(pieces, &sender, |piece| {
+            assert_ne!(piece.number, 2, "it panics on purpose");
+            let image = images::encode(RgbImage::new(4, 5)).expect("an image");
+            StagedPiece {
+                piece,
+                found: None,
+                image: Ok((image, None)),
+            }
+        });
+        drop(sender);
+        let mut has_image = Vec::new();
+        while let Some(staged) = made.blocking_recv() {
+            has_image.push((staged.piece.number, staged.image.is_ok()));
+        }
+        assert_eq!(has_image, [(1, true), (2, false), (3, true)]);
     }
 }

@@ -42,11 +42,11 @@ pub(super) use items::{
     usual_category, was_ordered,
 };
 pub(super) use photos::{
-    begin_search, delete_photo, forget_search, insert_photo, photo, set_photo_side, set_searched,
+    begin_work, delete_photo, end_work, insert_photo, photo, set_photo_side, set_searched,
 };
 pub(super) use pieces::{
     free_twins, insert_piece, leave_out_twins, save_piece, set_description, set_found, set_staged,
-    unstaged,
+    set_unstaged, unstaged,
 };
 
 use chrono::{DateTime, Utc};
@@ -216,7 +216,7 @@ pub(super) async fn discard_untouched(
 ) -> Result<Vec<i64>> {
     let numbers = sqlx::query_scalar(
         "update intakes
-         set status = $2
+         set status = $2, needs_pairing = false
          where status = 'open'
            and changed_at < $1
          returning number",
@@ -228,19 +228,41 @@ pub(super) async fn discard_untouched(
     Ok(numbers)
 }
 
-/// Lets go of the images of intakes that ended before `ended`. Products keep theirs.
-pub(super) async fn let_go_images(conn: &mut PgConnection, ended: DateTime<Utc>) -> Result<()> {
+/// Locks the intakes that ended before `ended` and still have images. One that is being opened again is waited for, and
+/// keeps its images.
+pub(super) async fn lock_ended(
+    conn: &mut PgConnection,
+    ended: DateTime<Utc>,
+) -> Result<Vec<IntakeId>> {
+    let ids = sqlx::query_scalar(
+        "select id
+         from intakes i
+         where status <> 'open'
+           and changed_at < $1
+           and (exists (select from intake_photos p where p.intake_id = i.id and p.image_id is not null)
+                or exists (select from intake_pieces p where p.intake_id = i.id and p.image_id is not null))
+         order by id
+         for no key update",
+    )
+    .bind(ended)
+    .fetch_all(conn)
+    .await?;
+    Ok(ids)
+}
+
+/// Lets go of the images of intakes. Products keep theirs.
+pub(super) async fn let_go_images(conn: &mut PgConnection, intakes: &[IntakeId]) -> Result<()> {
     for sql in [
         "update intake_photos
          set image_id = null
          where image_id is not null
-           and intake_id in (select id from intakes where status <> 'open' and changed_at < $1)",
+           and intake_id = any($1)",
         "update intake_pieces
          set image_id = null
          where image_id is not null
-           and intake_id in (select id from intakes where status <> 'open' and changed_at < $1)",
+           and intake_id = any($1)",
     ] {
-        sqlx::query(sql).bind(ended).execute(&mut *conn).await?;
+        sqlx::query(sql).bind(intakes).execute(&mut *conn).await?;
     }
     Ok(())
 }

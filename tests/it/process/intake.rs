@@ -1,10 +1,12 @@
-//! `catalog intake`: photographs of a table become staged images, without a database.
+//! `catalog intake`: photographs of a table become staged images, without a database, or a batch of the shop.
 
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::Home;
+use super::{Beside, Home};
+use crate::catalog::intakes::{program, without_renditions};
+use crate::support::Shop;
 use crate::support::images::jpeg;
 
 fn photograph(name: &str) -> PathBuf {
@@ -122,14 +124,126 @@ async fn a_faulty_file_gets_a_sentence_and_the_others_go_on() {
 }
 
 #[tokio::test]
-async fn the_folder_for_results_has_to_be_named() {
+async fn a_folder_without_photographs_is_refused() {
     let home = Home::new();
-    let (code, _, said) = home.run(&["catalog", "intake", "table"], &[]).await;
-    assert_eq!(code, 2);
-    assert!(said.contains("--out"), "{said}");
-    let (code, _, said) = home
-        .run(&["catalog", "intake", ".", "--out", "out"], &[])
-        .await;
-    assert_eq!(code, 1);
-    assert!(said.contains("no photographs"), "{said}");
+    for options in [&["--out", "out"][..], &[], &["--create"]] {
+        let command = [&["catalog", "intake", "."][..], options].concat();
+        let (code, _, said) = home.run(&command, &[]).await;
+        assert_eq!(code, 1);
+        assert!(said.contains("no photographs"), "{said}");
+    }
+    assert!(!home.dir.join("data").exists(), "no database is made");
+    let both = ["catalog", "intake", ".", "--out", "out", "--create"];
+    let (code, _, said) = home.run(&both, &[]).await;
+    assert_eq!(code, 2, "{said}");
+}
+
+/// The program beside a shop, with its files.
+fn beside(shop: &Shop) -> Beside {
+    let mut beside = Beside::new(shop);
+    let media = shop.media_folder().display().to_string();
+    beside.settings.push(("MEDIA_URL", media));
+    beside
+}
+
+/// The batch whose address was said, as the API shows it.
+async fn batch(shop: &Shop, out: &str) -> Value {
+    let id = out
+        .split_once("/admin/table-photos/")
+        .and_then(|(_, rest)| rest.split_whitespace().next())
+        .expect("an address");
+    let program = program(shop).await;
+    program.get(&format!("/api/admin/intakes/{id}/")).await.json
+}
+
+#[tokio::test]
+async fn a_batch_is_made_in_the_shop_and_its_address_said() {
+    let shop = Shop::open().await;
+    without_renditions(&shop).await;
+    let beside = beside(&shop);
+    lay_out(
+        &beside.home,
+        "table",
+        &["s210-kin-front.jpg", "s210-kin-back.jpg"],
+    );
+    let zip = beside.home.dir.join("table/archive.jpg");
+    std::fs::write(zip, b"PK\x03\x04 a ZIP file").expect("a file");
+    let command = [
+        "catalog",
+        "intake",
+        "table",
+        "missing.jpg",
+        "--size",
+        "classic",
+    ];
+    let (code, out, said) = beside.run(&command).await;
+    assert_eq!(code, 1, "{said}");
+    assert!(out.starts_with("Batch 1: http"), "{out}");
+    assert!(
+        said.contains("archive.jpg: This is not an image."),
+        "{said}"
+    );
+    assert!(said.contains("missing.jpg: No such file"), "{said}");
+    let waiting = batch(&shop, &out).await;
+    assert_eq!(waiting["is_working"], true);
+    // The worker of the shop does the rest.
+    shop.run_jobs().await;
+    let found = batch(&shop, &out).await;
+    assert_eq!(found["lighter_type"], 1);
+    let count = |name: &str| found[name].as_array().expect("a list").len();
+    assert_eq!((count("photos"), count("items")), (3, 8));
+}
+
+#[tokio::test]
+async fn what_is_sure_becomes_drafts_and_the_rest_is_listed() {
+    let shop = Shop::open().await;
+    without_renditions(&shop).await;
+    let beside = beside(&shop);
+    lay_out(
+        &beside.home,
+        "table",
+        &["s210-kin-front.jpg", "s210-kin-back.jpg"],
+    );
+    let command = ["catalog", "intake", "table", "--create"];
+    // Nothing tells a price yet.
+    let (code, out, said) = beside.run(&command).await;
+    assert_eq!(code, 0, "{said}");
+    assert!(out.contains("0 drafts are created."), "{out}");
+    assert_eq!(out.matches("It has no price.").count(), 8, "{out}");
+    assert_eq!(batch(&shop, &out).await["status"], "open");
+
+    shop.stocks("Wren", 1).await;
+    let (code, out, said) = beside.run(&command).await;
+    assert_eq!(code, 0, "{said}");
+    let made = batch(&shop, &out).await;
+    let items = made["items"].as_array().expect("items").iter();
+    let (done, left): (Vec<&Value>, Vec<&Value>) =
+        items.partition(|item| item["product_id"].is_string());
+    let count = match done.len() {
+        1 => "1 draft is created.".to_owned(),
+        many => format!("{many} drafts are created."),
+    };
+    assert!(!done.is_empty() && out.contains(&count), "{out}");
+    assert_eq!(out.matches("Number ").count(), left.len(), "{out}");
+    for item in &done {
+        assert_eq!(item["pairing"], "sure");
+        let path = format!(
+            "/api/admin/products/{}/",
+            item["product_id"].as_str().expect("an id")
+        );
+        let product = program(&shop).await.get(&path).await.json;
+        assert_eq!(
+            (&product["is_draft"], &product["on_hand"]),
+            (&true.into(), &1.into())
+        );
+    }
+    for item in &left {
+        assert_ne!(item["pairing"], "sure");
+    }
+    let status = if left.is_empty() { "done" } else { "open" };
+    assert_eq!(made["status"], status);
+    assert_eq!(made["is_working"], false);
+    // Its jobs find nothing left to do.
+    shop.run_jobs().await;
+    assert_eq!(batch(&shop, &out).await, made);
 }

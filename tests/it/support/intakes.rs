@@ -15,7 +15,8 @@ pub async fn lay_out(shop: &Shop) {
         for sql in [
             "insert into intakes (id, status) values ($1::uuid, $2)",
             "insert into intake_photos (id, intake_id, position, side, file_name, image_id, width, height, status)
-             select $1::uuid, $1::uuid, 1, 'front', $2 || '.jpg', null, 400, 400, 'found'",
+             select $1::uuid, $1::uuid, 1, 'front', $2 || '.jpg',
+                    case when $2 = 'done' then (select id from images order by id limit 1) end, 400, 400, 'found'",
             "insert into intake_pieces (id, intake_id, photo_id, number, side, state, outline, head_degrees,
                                         is_head_doubtful, lighter_type, image_id)
              select $1::uuid, $1::uuid, $1::uuid, 1, 'front', 'used', '[[100, 50], [200, 50], [200, 350], [100, 350]]', 0,

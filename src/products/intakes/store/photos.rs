@@ -75,14 +75,15 @@ pub(in crate::products::intakes) async fn set_photo_side(
     Ok(())
 }
 
-/// Counts a run of the search. Returns the number of runs so far that ended without an outcome, this one included.
-pub(in crate::products::intakes) async fn begin_search(
+/// Counts a run that works on a photograph. Returns the number of runs so far that ended without an outcome, this one
+/// included.
+pub(in crate::products::intakes) async fn begin_work(
     conn: &mut PgConnection,
     id: PhotoId,
 ) -> Result<i16> {
     let attempts = sqlx::query_scalar(
         "update intake_photos
-         set attempts = attempts + 1
+         set attempts = least(attempts + 1, 100)
          where id = $1
          returning attempts",
     )
@@ -92,12 +93,12 @@ pub(in crate::products::intakes) async fn begin_search(
     Ok(attempts.unwrap_or_default())
 }
 
-/// Forgets a run that failed for a reason outside of the photograph.
-pub(in crate::products::intakes) async fn forget_search(
+/// Records that a run had an outcome, if only a failure outside of the photograph.
+pub(in crate::products::intakes) async fn end_work(
     conn: &mut PgConnection,
     id: PhotoId,
 ) -> Result<()> {
-    sqlx::query("update intake_photos set attempts = greatest(attempts - 1, 0) where id = $1")
+    sqlx::query("update intake_photos set attempts = 0 where id = $1")
         .bind(id)
         .execute(conn)
         .await?;

@@ -74,8 +74,8 @@ pub(in crate::products::intakes) async fn set_found(
     conn: &mut PgConnection,
     piece: &Piece,
     outline: &Outline,
-) -> Result<bool> {
-    let done = sqlx::query(
+) -> Result<()> {
+    sqlx::query(
         "update intake_pieces
          set outline = $3, head_degrees = $4, is_head_doubtful = $5, lighter_type = $6, is_searched = true
          where id = $1
@@ -89,22 +89,19 @@ pub(in crate::products::intakes) async fn set_found(
     .bind(piece.lighter_type)
     .execute(conn)
     .await?;
-    Ok(done.rows_affected() == 1)
+    Ok(())
 }
 
-/// Records the staged image of a piece, or why there is none, unless the piece changed meanwhile.
+/// Records the staged image of a piece, unless the piece changed meanwhile.
 pub(in crate::products::intakes) async fn set_staged(
     conn: &mut PgConnection,
     piece: &Piece,
-    image: Result<(&ImageId, Option<&str>), &str>,
-) -> Result<bool> {
-    let (image, remark, problem) = match image {
-        Ok((image, remark)) => (Some(image), remark, None),
-        Err(problem) => (None, None, Some(problem)),
-    };
-    let done = sqlx::query(
+    image: &ImageId,
+    remark: Option<&str>,
+) -> Result<()> {
+    sqlx::query(
         "update intake_pieces
-         set image_id = $3, remark = $4, problem = $5
+         set image_id = $3, remark = $4, problem = null
          where id = $1
            and revision = $2
            and state = 'used'",
@@ -113,13 +110,34 @@ pub(in crate::products::intakes) async fn set_staged(
     .bind(piece.revision)
     .bind(image)
     .bind(remark)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Records why a piece without a staged image has none, unless the piece changed meanwhile.
+pub(in crate::products::intakes) async fn set_unstaged(
+    conn: &mut PgConnection,
+    piece: &Piece,
+    problem: &str,
+) -> Result<()> {
+    sqlx::query(
+        "update intake_pieces
+         set problem = $3
+         where id = $1
+           and revision = $2
+           and state = 'used'
+           and image_id is null",
+    )
+    .bind(piece.id)
+    .bind(piece.revision)
     .bind(problem)
     .execute(conn)
     .await?;
-    Ok(done.rows_affected() == 1)
+    Ok(())
 }
 
-/// The pieces of a photograph that wait for their staged images.
+/// The pieces of a photograph of an open intake that wait for their staged images.
 pub(in crate::products::intakes) async fn unstaged(
     conn: &mut PgConnection,
     photo: PhotoId,
@@ -129,6 +147,7 @@ pub(in crate::products::intakes) async fn unstaged(
            and state = 'used'
            and image_id is null
            and problem is null
+           and exists (select from intakes i where i.id = intake_id and i.status = 'open')
          order by number"
     ))
     .bind(photo)

@@ -14,7 +14,17 @@ const LIST: &str = "/admin/table-photos";
 
 /// Sends fronts and backs of a scene as a new batch, and works them off. Returns the path of the batch's page.
 async fn begins(shop: &Shop, staff: &Browser, choices: &[(&str, &str)]) -> String {
-    let sides = ["front", "back"].map(|side| photograph(&format!("s210-kin-{side}.jpg")));
+    begins_with(shop, staff, choices, ["front", "back"]).await
+}
+
+/// As [`begins`], with photographs of these sides as fronts and backs.
+async fn begins_with(
+    shop: &Shop,
+    staff: &Browser,
+    choices: &[(&str, &str)],
+    sides: [&str; 2],
+) -> String {
+    let sides = sides.map(|side| photograph(&format!("s210-kin-{side}.jpg")));
     let mut parts: Vec<Part<'_>> = choices
         .iter()
         .map(|(name, value)| Part::text(name, value))
@@ -103,6 +113,15 @@ async fn pieces_are_looked_over_corrected_and_created_without_scripts() {
         (&json!("by_hand"), &json!("by_hand"))
     );
 
+    // What is still to be checked can be shown alone, and what was decided is not among it.
+    let unsure = now
+        .iter()
+        .filter(|item| item["pairing"] == "check" || item["pairing"] == "no_back");
+    let check = format!("{path}?show=check");
+    let filtered = staff.client.get(&check).await.text;
+    assert_eq!(filtered.matches("data-pair>").count(), unsure.count());
+    assert!(filtered.contains("Show all"));
+
     // What cannot be is told beside its field, and nothing is saved.
     let wrong = [
         (format!("price.{}", front(0)), "a lot".to_owned()),
@@ -167,14 +186,7 @@ async fn a_photograph_is_drawn_on_by_numbers() {
     let path = begins(&shop, &staff, &[]).await;
     let batch = told(&shop, &path).await;
     let photo = format!("{path}/photos/{}", text(&batch["photos"][0]["id"]));
-    let page = staff.client.get(&photo).await.text;
-    let forms: Vec<Form> = Form::all(&page)
-        .into_iter()
-        .filter(|form| form.action == photo)
-        .collect();
-    let [draw, cut, whole] = &forms[..] else {
-        panic!("{} forms", forms.len());
-    };
+    let draw = photo_form(&staff, &photo, 0).await;
     let missing =
         draw.clone()
             .with(&[("left", "5"), ("top", "x"), ("width", "9"), ("height", "9")]);
@@ -186,12 +198,7 @@ async fn a_photograph_is_drawn_on_by_numbers() {
         refused.text
     );
     assert!(refused.text.contains("value=\"5\""));
-    let drawn = draw.clone().with(&[
-        ("left", "1"),
-        ("top", "1"),
-        ("width", "8"),
-        ("height", "15"),
-    ]);
+    let drawn = draw.with(&DRAWN);
     let drawn = drawn.press("do", "draw").send(&staff.client).await;
     assert_eq!(
         (drawn.status, drawn.header("location")),
@@ -199,7 +206,8 @@ async fn a_photograph_is_drawn_on_by_numbers() {
     );
     shop.run_jobs().await;
     assert_eq!(list(&told(&shop, &path).await, "pieces").len(), 17);
-    let beside = cut.clone().with(&[
+    let cut = photo_form(&staff, &photo, 1).await;
+    let beside = cut.with(&[
         ("from_x", "0"),
         ("from_y", "0"),
         ("to_x", "0"),
@@ -211,7 +219,8 @@ async fn a_photograph_is_drawn_on_by_numbers() {
         "{}",
         refused.text
     );
-    let turned = whole.clone().press("do", "side").send(&staff.client).await;
+    let whole = photo_form(&staff, &photo, 2).await;
+    let turned = whole.press("do", "side").send(&staff.client).await;
     assert_eq!(turned.status, 303, "{}", turned.text);
     shop.run_jobs().await;
     assert_eq!(list(&told(&shop, &path).await, "items").len(), 0);
@@ -227,4 +236,104 @@ async fn a_photograph_is_drawn_on_by_numbers() {
     assert_eq!(removed.status, 303, "{}", removed.text);
     shop.run_jobs().await;
     assert_eq!(list(&told(&shop, &path).await, "pieces").len(), 8);
+}
+
+#[tokio::test]
+async fn a_refused_form_that_is_saved_again_overwrites_nobody() {
+    let shop = staffed().await;
+    without_renditions(&shop).await;
+    let staff = signed_in(&shop, STAFF).await;
+    let path = begins(&shop, &staff, &[]).await;
+    let batch = told(&shop, &path).await;
+    let item = &list(&batch, "items")[0];
+    let front = text(&item["front"]);
+    let page = staff.client.get(&path).await.text;
+    // Somebody else names the piece meanwhile.
+    let other = program(&shop).await;
+    let below = format!("/api/admin/intakes/{}/items/{front}/", text(&batch["id"]));
+    let named = json!({"name": "Quiet Heron"});
+    let named = other
+        .send_json(reqwest::Method::PATCH, &below, &named)
+        .await;
+    assert_eq!(named.status, 200, "{}", named.text);
+    let mut form = Form::to(&page, &path);
+    form.fill(&format!("price.{front}"), "a lot");
+    let refused = form.press("do", "save").send(&staff.client).await;
+    assert_eq!(refused.status, 400, "{}", refused.text);
+    let mut again = Form::to(&refused.text, &path);
+    assert_eq!(again.get("version"), batch["version"].to_string());
+    again.fill(&format!("price.{front}"), "47.00");
+    let late = again.press("do", "save").send(&staff.client).await;
+    assert_eq!(late.status, 409, "{}", late.text);
+    let now = told(&shop, &path).await;
+    assert_eq!(list(&now, "items")[0]["name"], "Quiet Heron");
+}
+
+#[tokio::test]
+async fn a_button_of_a_photograph_that_is_pressed_on_two_pages_takes_effect_once() {
+    let shop = staffed().await;
+    without_renditions(&shop).await;
+    let staff = signed_in(&shop, STAFF).await;
+    let path = begins(&shop, &staff, &[]).await;
+    let batch = told(&shop, &path).await;
+    let photo = format!("{path}/photos/{}", text(&batch["photos"][0]["id"]));
+    for (at, button) in [(0, "draw"), (2, "side")] {
+        let mut statuses = Vec::new();
+        let pages = [
+            photo_form(&staff, &photo, at).await,
+            photo_form(&staff, &photo, at).await,
+        ];
+        for form in pages {
+            let form = match button {
+                "draw" => form.with(&DRAWN),
+                _ => form,
+            };
+            let sent = form.press("do", button).send(&staff.client).await;
+            statuses.push(sent.status);
+        }
+        assert_eq!(statuses, [303, 409], "{button}");
+    }
+    shop.run_jobs().await;
+    let now = told(&shop, &path).await;
+    assert_eq!(list(&now, "pieces").len(), 17);
+    assert_eq!(now["photos"][0]["side"], "back");
+}
+
+/// A box around a corner of the photograph.
+const DRAWN: [(&str, &str); 4] = [
+    ("left", "1"),
+    ("top", "1"),
+    ("width", "8"),
+    ("height", "15"),
+];
+
+/// The form of a photograph's page at this place: to draw, to cut, for the whole.
+async fn photo_form(staff: &Browser, photo: &str, at: usize) -> Form {
+    let page = staff.client.get(photo).await.text;
+    let mut forms = Form::all(&page).into_iter();
+    forms
+        .by_ref()
+        .filter(|form| form.action == photo)
+        .nth(at)
+        .expect("a form")
+}
+
+#[tokio::test]
+async fn fronts_that_look_like_backs_are_swapped_with_them_if_a_person_says_so() {
+    let shop = staffed().await;
+    without_renditions(&shop).await;
+    let staff = signed_in(&shop, STAFF).await;
+    let path = begins_with(&shop, &staff, &[], ["back", "front"]).await;
+    let mistaken = told(&shop, &path).await;
+    let remarks = list(&mistaken, "remarks");
+    assert_eq!(remarks[0], "Fronts and backs look swapped.");
+    let swapped = presses(&staff, &path, "swap", &[]).await;
+    assert_eq!(swapped.status, 303, "{}", swapped.text);
+    shop.run_jobs().await;
+    let right = told(&shop, &path).await;
+    assert_eq!(list(&right, "remarks").len(), 0, "{}", right["remarks"]);
+    assert_eq!(right["photos"][0]["side"], "back");
+    assert_eq!(list(&right, "items").len(), 8);
+    let page = staff.client.get(&path).await.text;
+    assert!(!page.contains("Swap fronts and backs"));
 }

@@ -3,6 +3,7 @@
 mod bad_photographs;
 mod corrections;
 mod products;
+mod repeats;
 mod words;
 
 use std::path::Path;
@@ -26,7 +27,7 @@ pub async fn program(shop: &Shop) -> Client {
 
 /// A batch of a program.
 pub struct Batch<'a> {
-    shop: &'a Shop,
+    pub shop: &'a Shop,
     pub admin: Client,
     pub path: String,
 }

@@ -1,4 +1,4 @@
-//! The owner's own words make the names of photographed pieces.
+//! What the owner chose for photographed pieces: the words of their names, the background of their images.
 
 use serde_json::{Value, json};
 use spirit_beads::auth::Scope;
@@ -65,6 +65,71 @@ async fn names_are_made_of_the_words_in_the_settings() {
     for back in ["", &ours] {
         owner.submit(HERE, HERE, &[("piece_words", &own)]).await;
         owner.submit(HERE, HERE, &[("piece_words", back)]).await;
+        assert_eq!(chosen().await, Value::Null);
+    }
+}
+
+#[tokio::test]
+async fn images_are_staged_on_the_background_of_the_settings() {
+    let shop = staffed().await;
+    let owner = signed_in(&shop, OWNER).await;
+    let ours = Form::to(&owner.get(HERE).await.text, HERE)
+        .get("stage_background")
+        .to_owned();
+    assert_eq!(ours, "#F4F1ED");
+    for faulty in ["blue", "#12345", "#12345G", "#+12345", "123456"] {
+        let refused = owner
+            .submit(HERE, HERE, &[("stage_background", faulty)])
+            .await;
+        assert_eq!(refused.status, 400, "{}", refused.text);
+        assert!(
+            refused.text.contains("must be a color, as #F4F1ED"),
+            "{faulty}: {}",
+            refused.text
+        );
+    }
+    let saved = owner
+        .submit(HERE, HERE, &[("stage_background", "#204060")])
+        .await;
+    assert_eq!(saved.status, 303, "{}", saved.text);
+    let batch = Batch::begin(&shop, &json!({})).await;
+    let photo = photograph("s210-kin-front.jpg");
+    batch.sends("front", &[("table.jpg", &photo)]).await;
+    shop.run_jobs().await;
+    let shown = batch.shows().await;
+    let id: String = sqlx::query_scalar("select image_id from intake_pieces where number = 1")
+        .fetch_one(&shop.db)
+        .await
+        .expect("an image");
+    assert!(text(&list(&shown, "pieces")[0]["image"]["url"]).contains(&id));
+    let folders = std::fs::read_dir(shop.media_folder().join("images")).expect("the store");
+    let folder = folders
+        .map(|folder| folder.expect("a folder").path())
+        .find(|folder| folder.to_string_lossy().contains(&id))
+        .expect("the image");
+    let image = image::open(folder.join("original.jpg")).expect("an image");
+    let corner = image.into_rgb8().get_pixel(5, 5).0;
+    let near = corner
+        .iter()
+        .zip([0x20, 0x40, 0x60])
+        .all(|(is, wanted)| is.abs_diff(wanted) < 3);
+    assert!(near, "{corner:?}");
+
+    // A lower case is no other choice, and ours is none.
+    let programs = shop.admin(&[Scope::Settings]).await;
+    let chosen = async || {
+        let settings = programs.get("/api/admin/settings/").await.json;
+        settings["chosen"]["stage_background"].clone()
+    };
+    assert_eq!(chosen().await, "#204060");
+    for back in ["", "#f4f1ed"] {
+        owner
+            .submit(HERE, HERE, &[("stage_background", "#aabbcc")])
+            .await;
+        assert_eq!(chosen().await, "#AABBCC");
+        owner
+            .submit(HERE, HERE, &[("stage_background", back)])
+            .await;
         assert_eq!(chosen().await, Value::Null);
     }
 }
