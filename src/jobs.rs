@@ -228,6 +228,73 @@ pub async fn enqueue_in(conn: &mut PgConnection, job: &Job, delay: Duration) -> 
     Ok(())
 }
 
+/// A job of a backup.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, sqlx::FromRow)]
+pub struct SavedJob {
+    payload: Value,
+    run_at: DateTime<Utc>,
+}
+
+/// Lists the jobs for a backup: waiting, running and failed ones.
+pub async fn saved(conn: &mut PgConnection) -> Result<Vec<SavedJob>> {
+    let jobs = sqlx::query_as(
+        "select payload::jsonb as payload, run_at
+         from graphile_worker._private_jobs
+         order by run_at, id",
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(jobs)
+}
+
+/// Queues the jobs of a backup, each with all its attempts. Those on the files of images are left out: a restore queues
+/// new ones.
+pub async fn restore(conn: &mut PgConnection, saved: &[SavedJob]) -> Result<()> {
+    let mut jobs = Vec::new();
+    for SavedJob { payload, run_at } in saved {
+        match serde_json::from_value::<Job>(payload.clone()) {
+            Ok(job) if job.lane() == Lane::Image => {}
+            Ok(job) => jobs.push((job, *run_at)),
+            Err(error) => tracing::warn!(%error, %payload, "a job of the backup is unknown"),
+        }
+    }
+    enqueue_many(conn, &jobs).await
+}
+
+/// Queues many jobs, each for its time. Above a thousand, they have no keys, as in [`enqueue_syncs`].
+pub async fn enqueue_many(conn: &mut PgConnection, jobs: &[(Job, DateTime<Utc>)]) -> Result<()> {
+    let is_keyed = jobs.len() <= MAX_KEYS;
+    for part in jobs.chunks(MAX_KEYS) {
+        let of = |text: &dyn Fn(&Job) -> Option<String>| -> Vec<Option<String>> {
+            part.iter().map(|(job, _)| text(job)).collect()
+        };
+        let payloads: Vec<Value> = part.iter().map(|(job, _)| job.payload()).collect();
+        let times: Vec<DateTime<Utc>> = part.iter().map(|(_, at)| *at).collect();
+        let priorities: Vec<i32> = part
+            .iter()
+            .map(|(job, _)| i32::from(job.priority()))
+            .collect();
+        sqlx::query(
+            "select id
+             from graphile_worker.add_jobs((
+                 select array_agg(
+                     (job.lane, job.payload, job.queue, job.run_at, null, job.key, job.priority, null)
+                         ::graphile_worker.job_spec)
+                 from unnest($1::text[], $2::json[], $3::text[], $4::timestamptz[], $5::text[], $6::integer[])
+                     as job (lane, payload, queue, run_at, key, priority)))",
+        )
+        .bind(of(&|job| Some(job.lane().identifier().to_owned())))
+        .bind(payloads)
+        .bind(of(&|job| job.queue().map(str::to_owned)))
+        .bind(times)
+        .bind(of(&|job| is_keyed.then(|| job.key())))
+        .bind(priorities)
+        .execute(&mut *conn)
+        .await?;
+    }
+    Ok(())
+}
+
 /// Returns the lanes that have a due job.
 pub async fn due_lanes(conn: &mut PgConnection) -> Result<Vec<Lane>> {
     let due: Vec<String> = sqlx::query_scalar(

@@ -6,7 +6,7 @@
 //! - [`server`]: startup and shutdown, routers joined, middleware, listeners
 //! - [`admin`]: the admin's pages, and the figures of its dashboard
 //! - [`worker`]: every background job and the cron schedule, on one screen
-//! - [`system`]: API for operators: events, jobs, holds, audit log, health
+//! - [`system`]: API for operators: events, jobs, holds, audit log, health; backup and restore
 //! - [`django`]: takeover of the Django shop that this one replaces
 //! - [`fulfillment`]: shipping and delivery of orders, custom orders included
 //! - [`payments`]: payments: checkout sessions, Stripe's events, refunds

@@ -279,6 +279,7 @@ pub fn routes() -> Vec<AdminRoute> {
         page("/admin/settings/emails/{name}", Owner, email_samples::email),
 
         page("/admin/system", Owner, system::show),
+        page("/admin/system/backup", Owner, system::download_backup),
         page("/admin/system/events", Owner, system::events),
         page("/admin/system/events/{id}", Owner, system::event),
         act("/admin/system/events/{id}/run", Owner, system::run_event),

@@ -14,6 +14,7 @@ use crate::jobs::{self, QueuedJob};
 use crate::orders::{self, Line, ListedOrder, Order, OrderTab};
 use crate::payments::{self, Cancelled, EventRow, EventStatus};
 use crate::system;
+use crate::system::backup::{self, LastBackup};
 use crate::system::health::{self, Health, VERSION};
 use crate::types::ids::{EmailId, OrderId};
 
@@ -29,6 +30,7 @@ struct SystemPage<'a> {
     failed_jobs: i64,
     waiting_jobs: i64,
     failed_emails: i64,
+    last_backup: Option<LastBackup>,
     /// Warnings about questionable settings.
     warnings: Vec<String>,
 }
@@ -182,8 +184,14 @@ pub async fn show(State(app): State<App>, context: AdminContext) -> Result<Respo
         failed_jobs: jobs::count_failed(&mut conn).await?,
         waiting_jobs: jobs::count(&mut conn).await?,
         failed_emails: emails::count_failed(&mut conn).await?,
+        last_backup: backup::last(&mut conn).await?,
         warnings,
     })
+}
+
+/// `GET /admin/system/backup`: the whole shop as a file.
+pub async fn download_backup(State(app): State<App>, context: AdminContext) -> Result<Response> {
+    backup::download(app, &context.actor()?).await
 }
 
 /// `GET /admin/system/events`

@@ -39,6 +39,7 @@ impl TokensPage<'_> {
             Scope::Audit => "read the activity log",
             Scope::System => "see and run what is on the System pages",
             Scope::Settings => "change the shop’s settings",
+            Scope::Backup => "make backups, which contain all data",
         };
         Scope::ALL
             .into_iter()

@@ -47,11 +47,13 @@ pub enum Scope {
     System,
     /// Change the settings of the running shop: name, shipping, quotes, low stock.
     Settings,
+    /// Make backups, which contain all data.
+    Backup,
 }
 
 impl Scope {
     /// All scopes.
-    pub const ALL: [Scope; 11] = [
+    pub const ALL: [Scope; 12] = [
         Scope::Catalog,
         Scope::Stock,
         Scope::OrdersRead,
@@ -63,6 +65,7 @@ impl Scope {
         Scope::Audit,
         Scope::System,
         Scope::Settings,
+        Scope::Backup,
     ];
 
     /// Returns the name in JSON and in the database.
@@ -79,6 +82,7 @@ impl Scope {
             Scope::Audit => "audit",
             Scope::System => "system",
             Scope::Settings => "settings",
+            Scope::Backup => "backup",
         }
     }
 

@@ -1,5 +1,6 @@
 //! Subcommands. Each opens what it needs, does one thing, and reports the result.
 
+mod backup;
 mod catalog;
 mod health;
 mod import_django;
@@ -46,6 +47,16 @@ enum Command {
     },
     /// Bring the database schema up to date
     Migrate,
+    /// Write the whole shop, with its images, into one file; the shop may be open
+    Backup {
+        /// File to write; it must not exist
+        file: PathBuf,
+    },
+    /// Restore a backup into an empty shop, or change nothing
+    Restore {
+        /// File that `backup` or the admin's button made
+        file: PathBuf,
+    },
     /// Import or export the catalog
     #[command(subcommand)]
     Catalog(catalog::Catalog),
@@ -166,6 +177,8 @@ async fn dispatch(command: Command, config: Config) -> anyhow::Result<ExitCode> 
             println!("The schema is up to date.");
             shop.close().await?;
         }
+        Command::Backup { file } => backup::backup(config, &file).await?,
+        Command::Restore { file } => backup::restore(config, &file).await?,
         Command::Catalog(command) => return catalog::run(command, config).await,
         Command::ImportDjango(command) => return import_django::run(command, config).await,
         Command::Token(command) => tokens::run(command, config).await?,

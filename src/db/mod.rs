@@ -85,17 +85,8 @@ pub async fn open(
         Some(direct) => (named(direct), "DATABASE_DIRECT_URL"),
         None => (pooled.clone(), "DATABASE_URL"),
     };
-    let straight = Route::find(&direct, name).await?;
-    if straight == Route::TransactionPooler {
-        bail!(
-            "{name} leads through a pooler in transaction mode, where migrations and the wait for new jobs do not work: \
-             set DATABASE_DIRECT_URL to the address of PostgreSQL itself"
-        );
-    }
-    let owner = straight.pool(&direct, 2);
+    let (owner, straight) = open_as_owner(&direct, name).await?;
     let mut conn = owner.acquire().await.context("connecting to PostgreSQL")?;
-    checks::server(&mut conn).await?;
-    checks::owner(&mut conn).await?;
     // After the checks: a database that does not suit the shop is left as it was.
     migrate(&owner).await?;
 
@@ -121,6 +112,36 @@ pub async fn open(
     drop(conn);
     owner.close().await;
     Ok(pools)
+}
+
+/// Opens a database as the owner of its schema, checks its requirements and leaves it as it is: for a restore.
+///
+/// # Errors
+/// As [`open`].
+pub async fn open_unchanged(
+    pooled: PgConnectOptions,
+    direct: Option<PgConnectOptions>,
+) -> anyhow::Result<PgPool> {
+    let (options, name) = match direct {
+        Some(direct) => (direct, "DATABASE_DIRECT_URL"),
+        None => (pooled, "DATABASE_URL"),
+    };
+    Ok(open_as_owner(&named(options), name).await?.0)
+}
+
+async fn open_as_owner(direct: &PgConnectOptions, name: &str) -> anyhow::Result<(PgPool, Route)> {
+    let straight = Route::find(direct, name).await?;
+    if straight == Route::TransactionPooler {
+        bail!(
+            "{name} leads through a pooler in transaction mode, where migrations and the wait for new jobs do not work: \
+             set DATABASE_DIRECT_URL to the address of PostgreSQL itself"
+        );
+    }
+    let owner = straight.pool(direct, 2);
+    let mut conn = owner.acquire().await.context("connecting to PostgreSQL")?;
+    checks::server(&mut conn).await?;
+    checks::owner(&mut conn).await?;
+    Ok((owner, straight))
 }
 
 /// Makes sure that the Stripe sandbox can keep its state in this database.
@@ -208,8 +229,18 @@ const PATIENCE: Duration = Duration::from_secs(10 * 60);
 /// # Errors
 /// When a migration fails, cannot get its locks within ten minutes, or finds a database of an unreleased version.
 pub async fn migrate(db: &PgPool) -> anyhow::Result<()> {
+    migrate_to(db, i64::MAX).await
+}
+
+/// Migrates as [`migrate`], and no further than this version of the shop's schema.
+///
+/// # Errors
+/// As [`migrate`].
+pub async fn migrate_to(db: &PgPool, version: i64) -> anyhow::Result<()> {
     let mut conn = migrating(db).await?;
-    apply(&mut conn, &MIGRATOR).await?;
+    let migrations = MIGRATOR.iter().filter(|one| one.version <= version);
+    let migrator = Migrator::with_migrations(migrations.cloned().collect());
+    apply(&mut conn, &migrator).await?;
     graphile_worker::WorkerOptions::default()
         .pg_pool(db.clone())
         .init()

@@ -218,6 +218,8 @@ codes! {
             EventAlreadyProcessed = "event_already_processed",
             /// A worker is running the job.
             JobIsRunning = "job_is_running",
+            /// Another backup reads the tables.
+            BackupRunning = "backup_running",
             /// The order holds no pieces.
             NotHeld = "not_held",
             /// The order was paid before its hold could be released.

@@ -5,6 +5,7 @@
 //! the hash of its content; a job makes the renditions. Reference `images (id)` with a foreign key to keep an image.
 //! Unreferenced images are deleted one day after their last upload.
 mod archive;
+mod backup;
 mod batch;
 mod color;
 mod intake;
@@ -19,6 +20,7 @@ mod store;
 mod upload;
 
 pub use archive::{Archive, is_litter};
+pub use backup::{Original, originals, protect, restored, storage_key_of};
 pub use batch::Batch;
 pub use refusal::{Refusal, UploadError};
 pub use routes::{KeptImage, router};

@@ -96,6 +96,18 @@ pub(super) async fn row(conn: &mut PgConnection, id: &ImageId) -> Result<Option<
     Ok(row)
 }
 
+/// Lists all images.
+pub(super) async fn all(conn: &mut PgConnection) -> Result<Vec<ImageRow>> {
+    let rows = sqlx::query_as(
+        "select id, storage_key, format, width, rendered_at is not null as is_rendered
+         from images
+         order by id",
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows)
+}
+
 /// Extends the life of an unreferenced image by a day. Returns false for an unknown image.
 pub(super) async fn touch(conn: &mut PgConnection, id: &ImageId) -> Result<bool> {
     let done = sqlx::query("update images set last_used_at = clock_timestamp() where id = $1")

@@ -22,6 +22,7 @@ use tower::Layer;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::classify::ServerErrorsFailureClass;
 use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::{DefaultPredicate, NotForContentType, Predicate};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 use tower_http::normalize_path::NormalizePathLayer;
 use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer};
@@ -146,7 +147,7 @@ pub fn router(app: App, pages: Option<Router>) -> Router {
             // Inside of CORS: the storefront must be able to read the response that tells it to retry.
             from_fn_with_state(load, load_shedding::bound),
             from_fn_with_state(app.clone(), time_out),
-            CompressionLayer::new(),
+            CompressionLayer::new().compress_when(compressed()),
             DefaultBodyLimit::max(BODY_LIMIT),
         ))
         .with_state(app.clone())
@@ -235,6 +236,11 @@ async fn count(State(app): State<App>, request: Request, next: Next) -> Response
     app.metrics
         .answered(&method, route, &response, began.elapsed());
     response
+}
+
+/// Answers worth compressing: all but images and backups, which are compressed.
+fn compressed() -> impl Predicate {
+    DefaultPredicate::new().and(NotForContentType::const_new("application/x-tar"))
 }
 
 async fn method_not_allowed(method: Method) -> Error {

@@ -26,7 +26,9 @@ use crate::db::{self, Pools};
 use crate::payments;
 use crate::products::{self, FileImages};
 use crate::settings;
+use crate::storage::Storage;
 use crate::stripe::Stripe;
+use crate::system::backup::{BackupFile, Restored};
 use stripe_sandbox::Sandbox;
 
 /// API key of the sandbox. It is valid nowhere else.
@@ -198,6 +200,35 @@ impl Shop {
             None => Ok(()),
         }
     }
+}
+
+/// Restores a backup into the configured shop, which is empty, and brings its schema up to date.
+///
+/// # Errors
+/// In words for the operator: a damaged or newer file, a shop that is not empty. Nothing is changed then.
+pub async fn restore(config: Config, file: &Path) -> anyhow::Result<Restored> {
+    // Before a database is started or made.
+    let backup = BackupFile::open(file)?;
+    std::fs::create_dir_all(&config.data_dir)
+        .with_context(|| format!("creating the folder {}", config.data_dir.display()))?;
+    let storage = Storage::open(&config)?;
+    let (cluster, pooled, direct) = find_database(&config).await?;
+    let restoring = async {
+        let db = db::open_unchanged(pooled, direct).await?;
+        let restored = backup.restore(&db, &storage).await;
+        db.close().await;
+        restored
+    };
+    let restored = restoring.await;
+    if let Some(cluster) = cluster {
+        cluster.stop().await?;
+    }
+    let restored = restored?;
+    let shop = Shop::open(config).await;
+    let shop =
+        shop.context("the backup is restored; its schema could not be brought up to date")?;
+    shop.close().await?;
+    Ok(restored)
 }
 
 /// Checks that PostgreSQL knows the configured time zone, and the one that the owner has chosen.

@@ -3,7 +3,7 @@
 
 mod objects;
 
-pub use objects::{Objects, asked_path, path_of, unavailable};
+pub use objects::{IMAGES, Objects, asked_path, path_of, unavailable};
 
 use std::path::PathBuf;
 use std::sync::Arc;

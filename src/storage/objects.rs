@@ -22,7 +22,7 @@ use crate::config::BucketSettings;
 use crate::error::{Code, Error, Result};
 
 /// Folder of our images, with a subfolder for each.
-const IMAGES: &str = "images";
+pub const IMAGES: &str = "images";
 
 /// Time for which a failing bucket is retried: less than a request may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -141,6 +141,32 @@ impl Objects {
             Ok(_) | Err(object_store::Error::NotFound { .. }) => Ok(()),
             Err(error) => Err(unavailable(error, "removing an image")),
         }
+    }
+
+    /// Deletes an object. Safe to repeat.
+    pub async fn delete(&self, path: &Path) -> Result<()> {
+        match self.store.delete(path).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(unavailable(error, "removing an image")),
+        }
+    }
+
+    /// Paths of all objects that are not of our images: files from the old service.
+    pub async fn foreign_paths(&self) -> Result<Vec<Path>> {
+        let mut paths = Vec::new();
+        let mut folders = vec![Path::default()];
+        while let Some(folder) = folders.pop() {
+            let prefix = (!folder.as_ref().is_empty()).then_some(&folder);
+            let listed = found(self.store.list_with_delimiter(prefix).await)?;
+            let Some(listed) = listed else { continue };
+            let objects = listed.objects.into_iter().map(|meta| meta.location);
+            // Nobody can ask for the others.
+            paths.extend(objects.filter(|path| asked_path(path.as_ref()).is_some()));
+            let inner = listed.common_prefixes.into_iter();
+            folders.extend(inner.filter(|folder| folder.as_ref() != IMAGES));
+        }
+        paths.sort();
+        Ok(paths)
     }
 
     /// Storage keys of all images with a folder, complete or not.

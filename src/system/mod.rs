@@ -1,6 +1,7 @@
 //! API of the system pages: Stripe events, jobs, stock holds, audit log, settings, and health. The admin uses the same
 //! functions.
 
+pub mod backup;
 pub mod health;
 
 use axum::extract::State;
@@ -24,11 +25,13 @@ use crate::jobs::{self, QueuedJob};
 use crate::orders::{self, Line, ListedOrder, Order, OrderView, Status};
 use crate::payments::{self, Cancelled, EventRow, EventStatus};
 use crate::settings::{self, Choice, Settings};
+use backup::LastBackup;
 use health::{Health, VERSION};
 
 /// Routes of the system, without a trailing slash.
 pub fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new()
+        .merge(backup::router())
         .routes(routes!(show_health))
         .routes(routes!(list_events))
         .routes(routes!(find_event))
@@ -125,6 +128,8 @@ struct HealthView {
     /// Waiting and running jobs.
     jobs: i64,
     failed_emails: i64,
+    /// The latest backup by command or download; null if there is none.
+    last_backup: Option<LastBackup>,
 }
 
 /// Returns the health of the shop and the number of failures.
@@ -148,6 +153,7 @@ async fn show_health(State(app): State<App>, admin: Admin) -> Result<Json<Health
         failed_jobs: jobs::count_failed(&mut conn).await?,
         jobs: jobs::count(&mut conn).await?,
         failed_emails: emails::count_failed(&mut conn).await?,
+        last_backup: backup::last(&mut conn).await?,
     }))
 }
 

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod api;
+mod backup;
 mod custom_order_list;
 mod custom_orders;
 mod erasure;

@@ -15,6 +15,8 @@ use spirit_beads::worker;
 use tokio::net::TcpListener;
 use uuid::Uuid;
 
+use crate::process::Beside;
+use crate::support::database::Database;
 use crate::support::images::{decoded, jpeg};
 use crate::support::{Leftover, Shop};
 
@@ -315,4 +317,46 @@ async fn a_job_that_runs_again_or_too_late_harms_nothing() {
         .expect("the store")
         .count();
     assert_eq!(folders, 1);
+}
+
+#[tokio::test]
+async fn a_backup_takes_its_images_from_a_bucket_and_puts_them_into_one() {
+    let bucket = Bucket::open().await;
+    let shop = bucket.shop().await;
+    let id = shop.keeps(&jpeg(700, 500)).await;
+    shop.stocks_with("Sunrise", 1, json!({"images": [id]}))
+        .await;
+    shop.run_jobs().await;
+    let admin = shop.admin(&[Scope::Backup]).await;
+    let file = admin.get("/api/admin/backup/").await;
+    assert_eq!(file.status, 200);
+
+    let database = Database::empty().await;
+    let mut beside = Beside::new(&shop);
+    for (name, value) in &mut beside.settings {
+        if *name == "DATABASE_URL" {
+            *value = value.replace(shop.database(), database.name());
+        }
+    }
+    let bucket_settings = [
+        ("MEDIA_URL", "s3://beads/shop/one/restored"),
+        ("AWS_ENDPOINT_URL", bucket.address.as_str()),
+        ("AWS_ACCESS_KEY_ID", "key"),
+        ("AWS_SECRET_ACCESS_KEY", "secret"),
+        ("AWS_REGION", "eu-north-1"),
+    ];
+    let bucket_settings = bucket_settings.map(|(name, value)| (name, value.to_owned()));
+    beside.settings.extend(bucket_settings);
+    let path = beside.home.dir.join("shop.tar");
+    std::fs::write(&path, &file.bytes).expect("a file");
+    let (code, said, told) = beside.run(&["restore", &path.display().to_string()]).await;
+    assert_eq!(code, 0, "{said}{told}");
+    let originals: Vec<Vec<u8>> = bucket
+        .objects()
+        .iter()
+        .filter(|path| path.ends_with("original.jpg"))
+        .map(|path| std::fs::read(path).expect("an object"))
+        .collect();
+    assert_eq!(originals.len(), 2, "the shop's own, and the restored one");
+    assert!(originals[0] == originals[1]);
 }

@@ -1,6 +1,7 @@
 //! The program itself, as a newcomer starts it: in an empty folder, with nothing set.
 
 mod accounts;
+mod backup;
 mod commands;
 mod endurance;
 mod intake;

@@ -330,6 +330,7 @@ const TWINS: &[(&str, Result<&str, &str>)] = &[
     ),
     ("GET /admin/audit", Ok("GET /api/admin/audit")),
     ("GET /admin/system", Ok("GET /api/admin/health")),
+    ("GET /admin/system/backup", Ok("GET /api/admin/backup")),
     ("GET /admin/system/events", Ok("GET /api/admin/events")),
     (
         "GET /admin/system/events/{id}",

@@ -394,6 +394,7 @@ fn twins() -> Vec<(Method, &'static str, Scope, Value)> {
         (post(), "/api/admin/tokens/{id}/revoke", Scope::Tokens, nothing.clone()),
         (get(), "/api/admin/audit", Scope::Audit, nothing.clone()),
         (get(), "/api/admin/health", Scope::System, nothing.clone()),
+        (get(), "/api/admin/backup", Scope::Backup, nothing.clone()),
         (get(), "/api/admin/events", Scope::System, nothing.clone()),
         (get(), "/api/admin/events/{id}", Scope::System, nothing.clone()),
         (post(), "/api/admin/events/{id}/run", Scope::System, nothing.clone()),
