@@ -162,6 +162,7 @@ pub fn routes() -> Vec<AdminRoute> {
         page("/admin", Staff, dashboard::show),
         page("/admin/orders", Staff, orders::list),
         page("/admin/orders.csv", Staff, orders_csv::download),
+        page("/admin/orders/labels.csv", Staff, orders_csv::download_labels),
         page("/admin/orders/ship", Staff, ship_many::show),
         act("/admin/orders/ship", Staff, ship_many::submit),
         page("/admin/orders/{id}", Staff, order::show),

@@ -18,3 +18,12 @@ pub async fn download(
 ) -> Result<Response> {
     orders::export(app, &query).await
 }
+
+/// `GET /admin/orders/labels.csv?site=pirate-ship`: the orders to be packed, for a site that sells shipping labels.
+pub async fn download_labels(
+    State(app): State<App>,
+    _context: AdminContext,
+    query: Query,
+) -> Result<Response> {
+    orders::labels(app, &query).await
+}

@@ -15,7 +15,7 @@ use super::restocks::{self, NewRestock};
 use super::sales::{self, Sale};
 use super::status_page;
 use super::view::{OrderView, resolve, view};
-use super::{ListedOrder, PaymentMethod, Restocked, Status, export, service, store};
+use super::{ListedOrder, PaymentMethod, Restocked, Status, export, labels, service, store};
 use crate::app::App;
 use crate::auth::{Admin, Scope};
 use crate::error::answers::{BadRequest, BodyFailures, NotThere, TokenFailures};
@@ -34,6 +34,7 @@ pub fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(list, record_sale))
         .routes(routes!(download))
+        .routes(routes!(download_labels))
         .routes(routes!(packing_slip))
         .routes(routes!(find))
         .routes(routes!(add_note))
@@ -113,6 +114,24 @@ async fn list(
 async fn download(State(app): State<App>, admin: Admin, query: Query) -> Result<Response> {
     admin.may(Scope::OrdersRead)?;
     export::export(app, &query).await
+}
+
+/// Exports the orders that wait to be packed for a site where shipping labels are bought (CSV), oldest first, with the
+/// weight of what is to be shipped. Orders without an address are left out. No cell is read as a formula.
+#[utoipa::path(
+    get,
+    operation_id = "export_labels",
+    path = "/api/admin/orders/labels.csv",
+    tag = "orders",
+    security(("bearer" = [])),
+    params(
+        ("site" = Option<String>, Query, nullable = false, description = "`pirate-ship` (default) or `click-n-ship`", pattern = "^(pirate-ship|click-n-ship)$"),
+    ),
+    responses((status = 200, body = String, content_type = "text/csv"), BadRequest, TokenFailures)
+)]
+async fn download_labels(State(app): State<App>, admin: Admin, query: Query) -> Result<Response> {
+    admin.may(Scope::OrdersRead)?;
+    labels::labels(app, &query).await
 }
 
 /// The contents and the address of a shipment.

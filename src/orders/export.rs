@@ -25,7 +25,7 @@ const ROWS: i64 = 500;
 ///
 /// Source:
 /// <https://support.microsoft.com/en-us/office/opening-csv-utf-8-files-correctly-in-excel-8a935af5-3416-4edd-ba7e-3dfd2bc4a032>
-const BYTE_ORDER_MARK: &str = "\u{feff}";
+pub(super) const BYTE_ORDER_MARK: &str = "\u{feff}";
 
 /// Headings before and after those of the pieces. [`row`] has as many cells of each kind, or does not compile.
 const OF_ORDER: [&str; 6] = [
@@ -184,7 +184,7 @@ pub async fn export(app: App, query: &Query) -> Result<Response> {
 }
 
 /// Writes rows as CSV (RFC 4180).
-fn csv(mark: &str, rows: &[Vec<String>]) -> Result<Vec<u8>> {
+pub(super) fn csv(mark: &str, rows: &[Vec<String>]) -> Result<Vec<u8>> {
     let mut csv = csv::WriterBuilder::new()
         .terminator(csv::Terminator::CRLF)
         .from_writer(mark.as_bytes().to_vec());
@@ -324,7 +324,7 @@ fn is_converted(text: &str) -> bool {
 /// Guards a cell against being read as a formula.
 ///
 /// Source: <https://owasp.org/www-community/attacks/CSV_Injection>
-fn cell(text: &str) -> String {
+pub(super) fn cell(text: &str) -> String {
     // A customer's text must not become a formula in a spreadsheet. East Asian versions of Excel also accept the
     // full-width characters as the start of a formula.
     let starts = ['=', '+', '-', '@', '\t', '\r', '\n', '＝', '＋', '－', '＠'];

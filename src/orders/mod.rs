@@ -11,6 +11,7 @@ pub mod disputes;
 mod email_data;
 mod export;
 mod figures;
+mod labels;
 mod lines;
 mod placement;
 mod restocks;
@@ -38,6 +39,7 @@ pub use figures::{
     BestCategory, BestSeller, Conversion, Sales, best_categories, best_sellers, conversion,
     sales_by_day,
 };
+pub use labels::labels;
 pub use placement::{
     CheckoutTerms, Lost, PlacedOrder, Placement, check, place, rebuild, rebuild_unknown, release,
 };

@@ -13,8 +13,8 @@ pub use lines::{
 };
 pub(super) use lists::matches;
 pub use lists::{
-    ExportedLine, ExportedOrder, FoundCustomer, OrderFilter, SearchTerms, add_lines, list,
-    list_by_email, list_lines, list_paid, search_customers,
+    ExportedLine, ExportedOrder, FoundCustomer, LabelOrder, OrderFilter, SearchTerms, add_lines,
+    list, list_by_email, list_for_labels, list_lines, list_paid, search_customers,
 };
 pub use settlement::{
     PaidPrice, adopt_payment, choose_shipping, set_paid, set_price, set_processing,

@@ -76,6 +76,47 @@ pub async fn list_paid(
     Ok(entries)
 }
 
+/// An order to be packed, for its label.
+#[derive(Debug, sqlx::FromRow)]
+pub struct LabelOrder {
+    #[sqlx(flatten)]
+    pub order: Order,
+    /// `1 × Sunrise; 2 × Turtle`: what is still to be shipped.
+    pub pieces: String,
+    pub quantity: i64,
+    /// Weight of the pieces in hundredths of an ounce.
+    pub weight_hundredths: i64,
+}
+
+/// Lists up to `limit` orders that wait to be packed, oldest first, with what is still to be shipped.
+pub async fn list_for_labels(conn: &mut PgConnection, limit: i64) -> Result<Vec<LabelOrder>> {
+    let orders = sqlx::query_as(concat!(
+        "select ",
+        columns!(),
+        ", pieces, quantity, weight_hundredths
+         from orders
+         join lateral (
+             select string_agg(left_over || ' × ' || l.name, '; ' order by l.position) as pieces,
+                    sum(left_over)::bigint as quantity,
+                    coalesce(sum(left_over * p.weight_ounces * 100), 0)::bigint as weight_hundredths
+             from order_lines l
+             left join products p on p.id = l.product_id
+             cross join lateral (select l.quantity - l.restocked - l.shipped) as line (left_over)
+             where l.order_id = orders.id
+               and left_over > 0
+         ) as lines on true
+         where ",
+        to_pack!(),
+        "
+         order by orders.paid_at, orders.id
+         limit $1"
+    ))
+    .bind(limit)
+    .fetch_all(conn)
+    .await?;
+    Ok(orders)
+}
+
 /// A line of an order, for a row of the export.
 #[derive(Debug, sqlx::FromRow)]
 pub struct ExportedLine {

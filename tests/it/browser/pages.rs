@@ -393,6 +393,7 @@ async fn every_page(width: u32) {
             "/admin/assets/{name}",
             "/admin/settings/emails/{name}",
             "/admin/orders.csv",
+            "/admin/orders/labels.csv",
             "/admin/system/backup",
             "/admin/customers/{id}/export",
             "/admin/second-factor",

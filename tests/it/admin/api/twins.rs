@@ -11,6 +11,10 @@ const TWINS: &[(&str, Result<&str, &str>)] = &[
     ("GET /admin", Ok("GET /api/admin/dashboard")),
     ("GET /admin/orders", Ok("GET /api/admin/orders")),
     ("GET /admin/orders.csv", Ok("GET /api/admin/orders.csv")),
+    (
+        "GET /admin/orders/labels.csv",
+        Ok("GET /api/admin/orders/labels.csv"),
+    ),
     ("GET /admin/orders/ship", Err(FORM)),
     ("POST /admin/orders/ship", Ok("POST /api/admin/orders/ship")),
     (

@@ -186,3 +186,101 @@ async fn a_table_has_the_address_in_columns_and_a_row_for_each_line_on_request()
     let odd = admin.get("/api/admin/orders.csv?rows=all").await;
     assert_eq!(odd.field_errors(), ["rows"]);
 }
+
+#[tokio::test]
+async fn orders_to_pack_are_exported_for_the_sites_that_sell_labels() {
+    let shop = staffed().await;
+    let staff = signed_in(&shop, STAFF).await;
+    let sun = shop
+        .stocks_with("Sunrise", 3, json!({"weight_ounces": "7.25"}))
+        .await;
+    let owl = shop
+        .stocks_with("Owl", 1, json!({"weight_ounces": "2.5"}))
+        .await;
+    shop.run_jobs().await;
+    assert!(!staff.get("/admin/orders").await.text.contains("labels.csv"));
+    let session = session_of(&shop.shopper().check_out(&[(&sun, 2), (&owl, 1)]).await);
+    shop.stripe.pay(&session, card()).await.expect("a payment");
+    shop.deliver().await;
+    // Handed over: it needs no label.
+    let sale = json!({"lines": [{"product_id": sun, "quantity": 1}]});
+    let admin = shop.admin(&[Scope::OrdersRead, Scope::OrdersWrite]).await;
+    assert_eq!(admin.post("/api/admin/orders/", &sale).await.status, 201);
+    let address = async |country: &str| {
+        sqlx::query(
+            "update orders
+             set shipping_name = 'Zoë M. Müller', email = '=1+1@example.com', phone = '+1 (503) 555-0100',
+                 shipping_address = jsonb_build_object('line1', '-5 Elm St', 'line2', 'Apt 2, rear', 'city', 'Boston',
+                     'state', 'MA', 'postal_code', '02134', 'country', $1::text)
+             where channel = 'storefront'",
+        )
+        .bind(country)
+        .execute(&shop.db)
+        .await
+        .expect("an address");
+    };
+    address("US").await;
+    let page = staff.get("/admin/orders").await.text;
+    assert!(
+        page.contains("/admin/orders/labels.csv?site=click-n-ship"),
+        "{page}"
+    );
+    let answer = staff.get("/admin/orders/labels.csv").await;
+    assert_eq!(answer.header("content-type"), "text/csv; charset=utf-8");
+    let table = cells(&answer.text);
+    assert_eq!(table.len(), 2, "{table:?}");
+    assert_eq!(
+        table[1],
+        [
+            "SB-1001",
+            "Zoë M. Müller",
+            "'-5 Elm St",
+            "Apt 2, rear",
+            "Boston",
+            "MA",
+            "02134",
+            "US",
+            "'=1+1@example.com",
+            "5035550100",
+            "1 × Owl; 2 × Sunrise",
+            "1",
+            "1.00",
+            "141.00"
+        ]
+    );
+    let path = "/api/admin/orders/labels.csv?site=click-n-ship";
+    for (country, state, service) in [
+        ("US", ["MA", ""], "USPS Ground Advantage"),
+        (
+            "CA",
+            ["", "MA"],
+            "First-Class Package International Service",
+        ),
+    ] {
+        address(country).await;
+        let text = admin.get(path).await.text;
+        assert!(text.starts_with("Reference ID,"), "{text}");
+        let table = cells(&text);
+        let under = |name: &str| {
+            let at = table[0].iter().position(|head| head == name);
+            table[1][at.unwrap_or_else(|| panic!("no {name}"))].as_str()
+        };
+        assert_eq!((table[0].len(), table[1].len()), (59, 59));
+        for (name, value) in [
+            ("Reference ID", "SB-1001"),
+            ("Recipient First Name", "Zoë M."),
+            ("Recipient Last Name", "Müller"),
+            ("Recipient Country", country),
+            ("Recipient State", state[0]),
+            ("Recipient Province", state[1]),
+            ("Service Type", service),
+            ("Package Weight (lb)", "1"),
+            ("Package Weight (oz)", "1.00"),
+            ("Sender ZIP Code", ""),
+        ] {
+            assert_eq!(under(name), value, "{name}");
+        }
+    }
+    let odd = admin.get("/api/admin/orders/labels.csv?site=ups").await;
+    assert_eq!(odd.field_errors(), ["site"]);
+}

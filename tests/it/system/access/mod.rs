@@ -349,6 +349,7 @@ fn twins() -> Vec<(Method, &'static str, Scope, Value)> {
     vec![
         (get(), "/api/admin/dashboard", Scope::OrdersRead, nothing.clone()),
         (get(), "/api/admin/orders.csv", Scope::OrdersRead, nothing.clone()),
+        (get(), "/api/admin/orders/labels.csv", Scope::OrdersRead, nothing.clone()),
         (get(), "/api/admin/orders/{id}/packing-slip", Scope::OrdersRead, nothing.clone()),
         (get(), "/api/admin/orders/{id}/payments", Scope::OrdersRead, nothing.clone()),
         (post(), "/api/admin/orders/ship", Scope::OrdersWrite,

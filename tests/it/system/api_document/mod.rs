@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use crate::support::Shop;
 
 /// Every route with its methods. What is added to the shop is added here.
-const ROUTES: [(&str, &[&str]); 111] = [
+const ROUTES: [(&str, &[&str]); 112] = [
     ("/api/admin/audit", &["get"]),
     ("/api/admin/categories", &["get", "put"]),
     ("/api/admin/categories/{id}/down", &["post"]),
@@ -52,6 +52,7 @@ const ROUTES: [(&str, &[&str]); 111] = [
     ("/api/admin/email-samples/{name}", &["get"]),
     ("/api/admin/orders", &["get", "post"]),
     ("/api/admin/orders.csv", &["get"]),
+    ("/api/admin/orders/labels.csv", &["get"]),
     ("/api/admin/orders/ship", &["post"]),
     ("/api/admin/orders/{id}", &["get"]),
     ("/api/admin/orders/{id}/customer", &["patch"]),
