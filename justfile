@@ -36,6 +36,11 @@ bench seconds="10":
     RUSH_SECONDS={{ seconds }} cargo test --test it rush -- --nocapture
     LOAD_SECONDS={{ seconds }} cargo test --test it memory_stays_flat -- --nocapture
 
+# Measure reads of the catalog beside a server that answers the same bytes from memory
+bench-reads seconds="5":
+    cargo build --release --locked -p spirit-beads -p read-bench
+    target/release/read-bench target/release/spirit-beads {{ seconds }}
+
 # Measure an import of 500 products, 3,000 orders and 1,400 images
 bench-import:
     cargo build --release --locked

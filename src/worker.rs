@@ -65,6 +65,7 @@ async fn carry_out(app: &App, job: Job) -> Result<(), Error> {
             payments::redact_events(app).await?;
             custom_orders::sweep(app).await?;
             products::end_due_drafts(&app.db).await?;
+            products::trim_changes(&app.db).await?;
             let mut conn = app.db.acquire().await?;
             crate::emails::sweep(&mut conn).await?;
             rate_limit::sweep(&mut conn).await?;

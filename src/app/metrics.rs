@@ -3,6 +3,7 @@
 //!
 //! Labels have few values, all fixed in the code: a route's template, a status class, an error code.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -32,7 +33,7 @@ const BUCKETS: [f64; 12] = [
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Answered {
     method: &'static str,
-    route: String,
+    route: Cow<'static, str>,
     /// Status class, such as `2xx`.
     status: &'static str,
 }
@@ -193,7 +194,7 @@ impl Metrics {
         let status = response.status();
         let answered = Answered {
             method: known(method),
-            route: route.to_owned(),
+            route: Cow::Owned(route.to_owned()),
             status: class(status),
         };
         counters
@@ -219,6 +220,17 @@ impl Metrics {
             code: error.code().text(),
         };
         counters.errors.get_or_create(&refused).inc();
+    }
+
+    /// Records a response to a `GET` from memory.
+    pub fn remembered(&self, route: &'static str, status: StatusCode, took: Duration) {
+        let answered = Answered {
+            method: "GET",
+            route: Cow::Borrowed(route),
+            status: class(status),
+        };
+        let requests = self.0.requests.get_or_create(&answered);
+        requests.observe(took.as_secs_f64());
     }
 
     /// Records the outcome of a checkout.

@@ -31,6 +31,8 @@ pub struct ServerConfig {
     pub max_connections: usize,
     /// Concurrent requests; webhooks and health checks are not counted.
     pub max_requests_in_flight: usize,
+    /// Bytes of catalog responses kept in memory; 0 keeps none.
+    pub catalog_memory: usize,
     /// Address for Prometheus. `None` means no metrics endpoint.
     pub metrics_addr: Option<SocketAddr>,
 }
@@ -93,9 +95,20 @@ impl ServerConfig {
             keep_alive: Duration::from_secs(reader.counted("KEEP_ALIVE_SECONDS", 75, 3600)),
             max_connections: reader.counted("MAX_CONNECTIONS", 16_384, 1_000_000) as usize,
             max_requests_in_flight: reader.counted("MAX_REQUESTS_IN_FLIGHT", 512, 100_000) as usize,
+            catalog_memory: catalog_memory(reader),
             metrics_addr: reader.address("METRICS_ADDR"),
         }
     }
+}
+
+/// Reads the memory for responses of the catalog.
+fn catalog_memory(reader: &mut Reader<'_>) -> usize {
+    let name = "CATALOG_MEMORY_MB";
+    let megabytes: usize = reader.parsed(name, 16, "must be a whole number");
+    if megabytes > 4096 {
+        reader.field_error(name, "must be from 0 to 4096");
+    }
+    megabytes << 20
 }
 
 /// Reads an address of ours, which production requires, with HTTPS.

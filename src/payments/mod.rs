@@ -34,7 +34,7 @@ pub use refunds::{
     NewRefund, RefundSubject, RefundSum, find_subject, read_refunds, refund, refundable,
     refunded_lately, retry as retry_refund, send_refund,
 };
-pub use routes::{own_hold, router};
+pub use routes::{CHECKOUT_COOKIE, own_hold, router};
 pub use states::{EventStatus, PaymentOutcome, RefundState};
 pub use store::{
     EventRow, count_events, count_failed_events, count_wrong_mode_events, find_event, list_events,

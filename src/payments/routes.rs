@@ -38,7 +38,7 @@ use crate::types::ids::{OrderId, ProductId};
 use crate::types::money::Cents;
 
 /// Cookie with the shopper's pending order. Host-only, unreadable for scripts, signed.
-const COOKIE: &str = "sb_checkout";
+pub const CHECKOUT_COOKIE: &str = "sb_checkout";
 
 /// Size limit of webhooks in bytes, as in the old service.
 const WEBHOOK_LIMIT: usize = 2_621_440;
@@ -223,18 +223,21 @@ fn zone(app: &App, headers: &HeaderMap, peer: SocketAddr) -> Option<Zone> {
 
 fn cookie(app: &App, order: OrderId) -> Cookie<'static> {
     let lifetime = SESSION_LIFETIME + HOLD_MARGIN;
-    Cookie::build((COOKIE, app.signer.sign("checkout", &order.to_string())))
-        .path("/")
-        .http_only(true)
-        .same_site(SameSite::Lax)
-        .secure(app.config.server.public_url.starts_with("https://"))
-        .max_age(lifetime.try_into().expect("less than an hour"))
-        .build()
+    Cookie::build((
+        CHECKOUT_COOKIE,
+        app.signer.sign("checkout", &order.to_string()),
+    ))
+    .path("/")
+    .http_only(true)
+    .same_site(SameSite::Lax)
+    .secure(app.config.server.public_url.starts_with("https://"))
+    .max_age(lifetime.try_into().expect("less than an hour"))
+    .build()
 }
 
 /// The order in the request's cookie, if its signature is valid.
 fn pending_order(app: &App, jar: &CookieJar) -> Option<OrderId> {
-    let value = jar.get(COOKIE)?.value();
+    let value = jar.get(CHECKOUT_COOKIE)?.value();
     app.signer
         .verify("checkout", value)?
         .parse()
@@ -388,7 +391,7 @@ async fn end_and_go_back(app: &App, jar: CookieJar, order: OrderId) -> Result<Re
     };
     // A hold that stays keeps its cookie, so that the shopper's next checkout can replace it.
     let jar = if is_over && pending_order(app, &jar) == Some(order) {
-        jar.remove(Cookie::build(COOKIE).path("/").build())
+        jar.remove(Cookie::build(CHECKOUT_COOKIE).path("/").build())
     } else {
         jar
     };

@@ -1,6 +1,6 @@
 //! Extractors and responses of the catalog's routes.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use axum::extract::{ConnectInfo, FromRequestParts};
 use axum::http::request::Parts;
@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
+use super::changes::Shown;
 use super::views::AdminView;
 use super::{OwnHold, Product};
 use crate::app::App;
@@ -107,7 +108,7 @@ impl FromRequestParts<App> for StorefrontRequest {
         }
         Ok(StorefrontRequest {
             query,
-            base: base_url(app, parts),
+            base: base_of(app, parts),
             own: parts
                 .extensions
                 .get::<OwnHold>()
@@ -121,7 +122,7 @@ impl FromRequestParts<App> for StorefrontRequest {
 impl StorefrontRequest {
     /// Responds with JSON, or with 304 if the caller has the current version. Caches must revalidate, because stock
     /// changes and because a shopper's own hold, identified by the cookie, affects the response.
-    pub fn answer<T: Serialize>(&self, view: &T) -> Result<Response> {
+    pub fn answer<T: Serialize>(&self, view: &T, shown: Shown) -> Result<Response> {
         let body = serde_json::to_vec(view).map_err(anyhow::Error::from)?;
         let tag = entity_tag(&body);
         let known = self.known.as_ref().and_then(|value| value.to_str().ok());
@@ -140,6 +141,9 @@ impl StorefrontRequest {
             HeaderValue::from_static("private, no-cache"),
         );
         headers.append(header::VARY, HeaderValue::from_static("Cookie"));
+        if self.own.0.is_empty() {
+            response.extensions_mut().insert(shown);
+        }
         Ok(response)
     }
 }
@@ -151,7 +155,8 @@ fn entity_tag(body: &[u8]) -> String {
     format!("W/\"{hash:032x}\"")
 }
 
-fn names_tag(known: &str, tag: &str) -> bool {
+/// Reports whether an `If-None-Match` names an entity tag.
+pub fn names_tag(known: &str, tag: &str) -> bool {
     let opaque = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
     known
         .split(',')
@@ -187,7 +192,7 @@ impl<const OF_STOCK: bool> FromRequestParts<App> for ProductAdmin<OF_STOCK> {
         Ok(ProductAdmin {
             actor: admin.actor.clone(),
             token: admin,
-            base: base_url(app, parts),
+            base: base_of(app, parts),
             version: expected_version(&parts.headers)?,
         })
     }
@@ -231,10 +236,8 @@ pub fn unstored<T: Serialize>(view: T) -> Response {
 
 /// Returns scheme and host of the request. In production, they come from the configuration, because clients control the
 /// Host header.
-fn base_url(app: &App, parts: &Parts) -> String {
-    let headers = &parts.headers;
-    let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
-    let is_https = peer.is_some_and(|peer| app.config.is_forwarded_https(peer.0.ip(), headers));
+pub fn base_url(app: &App, peer: Option<IpAddr>, headers: &HeaderMap) -> String {
+    let is_https = peer.is_some_and(|peer| app.config.is_forwarded_https(peer, headers));
     let scheme = if is_https { "https" } else { "http" };
     let host = headers
         .get(header::HOST)
@@ -243,6 +246,11 @@ fn base_url(app: &App, parts: &Parts) -> String {
         Some(host) if !app.config.is_production() && is_host(host) => format!("{scheme}://{host}"),
         _ => app.config.server.public_url.clone(),
     }
+}
+
+fn base_of(app: &App, parts: &Parts) -> String {
+    let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
+    base_url(app, peer.map(|peer| peer.0.ip()), &parts.headers)
 }
 
 fn is_host(text: &str) -> bool {

@@ -2,6 +2,7 @@
 
 mod admin_routes;
 pub mod categories;
+mod changes;
 mod drafts;
 mod extract;
 mod fields;
@@ -22,7 +23,9 @@ mod store;
 mod stripe_sync;
 mod views;
 
+pub use changes::{Catalog, Shown, trim_changes};
 pub use drafts::{end_due_drafts, schedule};
+pub use extract::{base_url, names_tag};
 pub use fields::{Parsed, Write};
 pub use import::{FileImages, ImportSummary, demo, export, import, named_id, named_images};
 pub use input::{MAX_IMAGES, ProductInput};

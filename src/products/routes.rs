@@ -5,10 +5,12 @@ use axum::response::Response;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::changes::Shown;
 use super::extract::{ReadFailures, StorefrontRequest};
 use super::filter::ProductFilter;
 use super::input::MAX_BATCH;
 use super::paging::{CatalogPage, PAGE_SIZE, PageRequest};
+
 use super::views::{Availability, BatchView, ProductDetail, ProductEntry};
 use super::{admin_routes, categories, intakes, lighters, listing, product_images, store};
 use crate::app::App;
@@ -55,7 +57,8 @@ async fn list(State(app): State<App>, request: StorefrontRequest) -> Result<Resp
         .map(|row| row.shown(&request.own))
         .collect();
     let address = format!("{}/api/products/", request.base);
-    request.answer(&page.of(listing.total, entries, &address, &request.query)?)
+    let page = page.of(listing.total, entries, &address, &request.query)?;
+    request.answer(&page, Shown::Products)
 }
 
 /// Returns one product for sale, by id or slug.
@@ -68,7 +71,11 @@ async fn detail(
     request: StorefrontRequest,
 ) -> Result<Response> {
     let product = store::find_for_sale(&mut *app.db.acquire().await?, &id).await?;
-    request.answer(&ProductDetail::new(product, &request.base, &request.own))
+    let shown = Shown::Product(product.id.clone());
+    request.answer(
+        &ProductDetail::new(product, &request.base, &request.own),
+        shown,
+    )
 }
 
 /// Reports whether a product can be bought now.
@@ -82,7 +89,8 @@ async fn check_availability(
 ) -> Result<Response> {
     let product = store::find_for_sale(&mut *app.db.acquire().await?, &id).await?;
     let available = product.available() + request.own.of(&product.id);
-    request.answer(&Availability::new(product.is_sold_out, available))
+    let view = Availability::new(product.is_sold_out, available);
+    request.answer(&view, Shown::Product(product.id))
 }
 
 /// Returns several products at once, for a cart. Products that are not for sale are omitted.
@@ -120,10 +128,11 @@ async fn batch(State(app): State<App>, request: StorefrontRequest) -> Result<Res
         .into_iter()
         .map(|row| row.shown(&request.own))
         .collect();
-    request.answer(&BatchView {
+    let view = BatchView {
         count: products.len(),
         requested_ids: requested.into_iter().map(str::to_owned).collect(),
         found_ids: products.iter().map(|product| product.id.clone()).collect(),
         products,
-    })
+    };
+    request.answer(&view, Shown::Products)
 }

@@ -2,12 +2,13 @@
 
 mod connections;
 mod load_shedding;
+mod memory;
 mod start_page;
 pub mod startup;
 
 pub use connections::serve;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -47,6 +48,7 @@ use crate::{
     products, review_items, system, system::health,
 };
 use load_shedding::LoadLimiter;
+use memory::Memory;
 
 /// Content security policy of the API's documentation page: its own resources, and requests to this shop. Its script
 /// sets inline styles.
@@ -55,6 +57,9 @@ const DOCS_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'sel
 
 /// Makes browsers use HTTPS only, for one year.
 const HSTS: &str = "max-age=31536000";
+
+/// Names a request in the log and to its caller.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Body limit of an ordinary request, in bytes.
 const BODY_LIMIT: usize = 1024 * 1024;
@@ -171,8 +176,9 @@ pub fn router(app: App, pages: Option<Router>) -> Router {
             header::CONTENT_SECURITY_POLICY,
             HeaderValue::from_static(DOCS_POLICY),
         ));
-    framed(docs.method_not_allowed_fallback(method_not_allowed), &app)
-        .fallback_service(NormalizePathLayer::trim_trailing_slash().layer(framed(shop, &app)))
+    let router = framed(docs.method_not_allowed_fallback(method_not_allowed), &app)
+        .fallback_service(NormalizePathLayer::trim_trailing_slash().layer(framed(shop, &app)));
+    Router::new().fallback_service(Memory::before(router, app))
 }
 
 /// Builds the router of the Prometheus listener (`METRICS_ADDR`).
@@ -286,7 +292,9 @@ fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {
 /// Sets the headers of the previous service, which its clients may rely on, and HSTS over TLS. Removes CORS headers for
 /// origins that are not allowed.
 async fn security_headers(State(app): State<App>, request: Request, next: Next) -> Response {
-    let is_over_tls = is_over_tls(&app.config, &request);
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
+    let peer = peer.map(|peer| peer.0.ip());
+    let is_over_tls = is_over_tls(&app.config, peer, request.headers());
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
     if is_over_tls {
@@ -323,10 +331,7 @@ async fn security_headers(State(app): State<App>, request: Request, next: Next) 
 }
 
 /// Reports whether the client connected over HTTPS: according to a trusted proxy, or else to the shop's public URL.
-fn is_over_tls(config: &Config, request: &Request) -> bool {
-    let headers = request.headers();
-    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
-    let peer = peer.map(|peer| peer.0.ip());
+fn is_over_tls(config: &Config, peer: Option<IpAddr>, headers: &HeaderMap) -> bool {
     if headers.contains_key("x-forwarded-proto") && peer.is_some_and(|peer| config.trusts(peer)) {
         return peer.is_some_and(|peer| config.is_forwarded_https(peer, headers));
     }
@@ -335,17 +340,18 @@ fn is_over_tls(config: &Config, request: &Request) -> bool {
 
 /// Keeps a proxy's request id if it is plain, because it is written to the log.
 async fn plain_request_id(mut request: Request, next: Next) -> Response {
-    let is_plain = |id: &HeaderValue| {
-        id.len() <= 64
-            && id
-                .as_bytes()
-                .iter()
-                .all(|b| b.is_ascii_alphanumeric() || b"-_".contains(b))
-    };
-    if !request.headers().get("x-request-id").is_some_and(is_plain) {
-        request.headers_mut().remove("x-request-id");
+    if !request.headers().get(REQUEST_ID).is_some_and(is_plain_id) {
+        request.headers_mut().remove(REQUEST_ID);
     }
     next.run(request).await
+}
+
+fn is_plain_id(id: &HeaderValue) -> bool {
+    id.len() <= 64
+        && id
+            .as_bytes()
+            .iter()
+            .all(|b| b.is_ascii_alphanumeric() || b"-_".contains(b))
 }
 
 /// Creates the log span of a request. It has the route's pattern instead of the path, which may contain a session or a
@@ -357,7 +363,7 @@ fn request_span(request: &Request) -> tracing::Span {
         .map_or("-", MatchedPath::as_str);
     let id = request
         .headers()
-        .get("x-request-id")
+        .get(REQUEST_ID)
         .and_then(|id| id.to_str().ok())
         .unwrap_or_default();
     tracing::info_span!("request", method = %request.method(), route, id)

@@ -15,6 +15,7 @@ use super::{Category, CountedCategory, service, store};
 use crate::app::App;
 use crate::error::{Error, Result};
 use crate::http::{Json, Path};
+use crate::products::changes::Shown;
 use crate::products::extract::{
     AdminReadFailures, CatalogAdmin, ReadFailures, StorefrontRequest, WriteFailures,
 };
@@ -43,7 +44,8 @@ async fn list(State(app): State<App>, request: StorefrontRequest) -> Result<Resp
     let page = PageRequest::read(&request.query, PAGE_SIZE);
     let (count, categories) = store::select_page(&mut *app.db.acquire().await?, page).await?;
     let address = format!("{}/api/categories/", request.base);
-    request.answer(&page.of(count, categories, &address, &request.query)?)
+    let page = page.of(count, categories, &address, &request.query)?;
+    request.answer(&page, Shown::Categories)
 }
 
 /// Returns one category, by id or slug.
@@ -61,7 +63,8 @@ async fn detail(
         Err(_) => return Err(Error::NotFound("")),
     };
     let category = store::find(&mut *app.db.acquire().await?, &key).await?;
-    request.answer(&category.ok_or(Error::NotFound("Category"))?)
+    let category = category.ok_or(Error::NotFound("Category"))?;
+    request.answer(&category, Shown::Categories)
 }
 
 /// Creates a category.

@@ -3,6 +3,7 @@
 mod drafts;
 mod file;
 pub mod intakes;
+mod memory;
 mod reads;
 mod search;
 mod snapshots;

@@ -63,7 +63,7 @@ async fn metrics_count_orders_jobs_and_requests() {
         assert_eq!(metric(&metrics, series).await, Some(value), "{series}");
     }
     assert!(metric(&metrics, "process_resident_memory_bytes").await > Some(1e6));
-    assert_eq!(metric(&metrics, "shop_database_pool_max").await, Some(10.0));
+    assert_eq!(metric(&metrics, "shop_database_pool_max").await, Some(9.0));
 
     // A checkout, the same again from somebody for whom nothing is left, and a payment.
     let piece = shop.stocks("Sunrise", 1).await;

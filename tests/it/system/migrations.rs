@@ -219,7 +219,9 @@ fn blocked_by(sql: &str) -> (Vec<String>, usize) {
     let blocked = indexes.iter().filter_map(|index| {
         let (_, on) = index.split_once(" on ").expect("a table");
         let table = on.split_whitespace().next().expect("its name");
-        let is_new = sql.contains(&format!("create table {table} "));
+        let is_new = ["create table", "create unlogged table"]
+            .iter()
+            .any(|create| sql.contains(&format!("{create} {table} ")));
         let is_harmless = is_new || index.contains("index concurrently");
         (!is_harmless).then(|| table.to_owned())
     });
