@@ -154,6 +154,23 @@ impl Catalog {
     }
 }
 
+/// Records that anything may have changed: for those who switch the triggers off. A schema that is older than the triggers
+/// needs no record: they will be new.
+///
+/// # Errors
+/// Database errors only.
+pub async fn record_change_of_everything(conn: &mut PgConnection) -> sqlx::Result<()> {
+    let has_records: bool = sqlx::query_scalar("select to_regclass('catalog_changes') is not null")
+        .fetch_one(&mut *conn)
+        .await?;
+    if has_records {
+        sqlx::query("insert into catalog_changes (product_id) values (null)")
+            .execute(conn)
+            .await?;
+    }
+    Ok(())
+}
+
 /// Deletes the records of changes that every process has seen some minutes ago. Safe to repeat, and to run concurrently.
 ///
 /// # Errors

@@ -23,7 +23,7 @@ mod store;
 mod stripe_sync;
 mod views;
 
-pub use changes::{Catalog, Shown, trim_changes};
+pub use changes::{Catalog, Shown, record_change_of_everything, trim_changes};
 pub use drafts::{end_due_drafts, schedule};
 pub use extract::{base_url, names_tag};
 pub use fields::{Parsed, Write};

@@ -17,6 +17,7 @@ use crate::audit::{self, Actor};
 use crate::db;
 use crate::images;
 use crate::jobs;
+use crate::products;
 use crate::storage::{Objects, Storage, asked_path};
 
 /// A restored backup.
@@ -96,7 +97,7 @@ impl BackupFile {
         // Again, because a process may have been at work meanwhile.
         check_is_empty(&mut tx).await?;
         let keys = tables::drop_foreign_keys(&mut tx).await?;
-        tables::set_triggers(&mut tx, &all, false).await?;
+        let triggers = tables::disable_triggers(&mut tx, &all).await?;
         tables::empty(&mut tx, &all).await?;
         let rows = self.copy_in(&mut tx).await?;
         for sequence in &self.manifest.sequences {
@@ -105,7 +106,8 @@ impl BackupFile {
         tables::add_foreign_keys(&mut tx, &keys)
             .await
             .context("the rows do not fit together")?;
-        tables::set_triggers(&mut tx, &all, true).await?;
+        tables::enable_triggers(&mut tx, triggers).await?;
+        products::record_change_of_everything(&mut tx).await?;
         let keys = stored.storage_keys();
         let missing_images = images::restored(&mut tx, &keys).await.map_err(in_words)?;
         jobs::restore(&mut tx, &self.manifest.jobs)

@@ -7,8 +7,10 @@ use sqlx::{AssertSqlSafe, PgConnection};
 use super::Migration;
 
 /// Tables whose rows are of the moment, or secret, and not in a file: who is signed in, what forms answered, rates,
-/// heartbeats.
-const LEFT_OUT: [&str; 5] = [
+/// heartbeats, changes of the catalog by transactions of this server.
+const LEFT_OUT: [&str; 7] = [
+    "catalog_changes",
+    "catalog_horizon",
     "form_submissions",
     "rate_limit_counters",
     "sessions",
@@ -225,16 +227,41 @@ pub(super) async fn empty(conn: &mut PgConnection, tables: &[String]) -> Result<
     Ok(())
 }
 
-/// Switches the triggers of the tables off or on, apart from those of foreign keys. Rows of a file are what the triggers
-/// have made of them.
-pub(super) async fn set_triggers(
+/// Switches the triggers of the tables off, apart from those of foreign keys. Rows of a file are what the triggers have
+/// made of them. Returns what switches them on again, as they were.
+pub(super) async fn disable_triggers(
     conn: &mut PgConnection,
     tables: &[String],
-    is_on: bool,
-) -> Result<(), sqlx::Error> {
-    let word = if is_on { "enable" } else { "disable" };
+) -> Result<Vec<String>, sqlx::Error> {
+    let enabling = sqlx::query_scalar(
+        "select format('alter table %s enable %s trigger %I', tgrelid::regclass,
+                       case tgenabled when 'A' then 'always' when 'R' then 'replica' else '' end, tgname)
+         from pg_trigger
+         join pg_class on pg_class.oid = tgrelid
+         where not tgisinternal
+           and tgenabled <> 'D'
+           and relnamespace = to_regnamespace(current_schema())
+           and relname = any($1)
+         order by tgrelid, tgname",
+    )
+    .bind(tables)
+    .fetch_all(&mut *conn)
+    .await?;
     for table in tables {
-        let sql = format!("alter table {} {word} trigger user", quoted(table));
+        let sql = format!("alter table {} disable trigger user", quoted(table));
+        sqlx::raw_sql(AssertSqlSafe(sql))
+            .execute(&mut *conn)
+            .await?;
+    }
+    Ok(enabling)
+}
+
+/// Switches triggers on again that [`disable_triggers`] switched off.
+pub(super) async fn enable_triggers(
+    conn: &mut PgConnection,
+    enabling: Vec<String>,
+) -> Result<(), sqlx::Error> {
+    for sql in enabling {
         sqlx::raw_sql(AssertSqlSafe(sql))
             .execute(&mut *conn)
             .await?;
